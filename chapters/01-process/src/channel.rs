@@ -1,0 +1,221 @@
+//! The channel between a parent and its child, from clone to exec.
+//!
+//! A socket pair that keeps message boundaries (`SOCK_SEQPACKET`), close-on-exec on both sides:
+//!
+//! ```text
+//!   child                                   parent
+//!     | -- Told { chapter, call, ... } ------> |   narration, emitted by the parent
+//!     | -- Reached { checkpoint } (+ fd) ----> |   "namespaces exist", "here is the terminal"
+//!     | <------------------------------ Go --- |   after the parent did its part
+//!     | -- Forked (+ pidfd) -----------------> |   "from now on this other process is your child"
+//!     | -- Ready ----------------------------> |   the last word before execve
+//!     | -- Failed { step, error } -----------> |   at any time instead
+//!     x    end of file                         |   after Ready: exec has happened; before: it died
+//! ```
+//!
+//! Records are JSON of at most [`LIMIT`] bytes: the child is one of ours, but a bound costs nothing.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CallError, During};
+use crate::narrate::Told;
+use crate::sys;
+
+/// The largest record, in bytes.
+pub const LIMIT: usize = 16 * 1024;
+
+/// A step of init that failed, as the parent learns of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildError {
+    /// The step's name ([`Step::name`](crate::Step::name)).
+    pub step: String,
+    /// What failed in it.
+    pub error: CallError,
+}
+
+impl std::fmt::Display for ChildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Most operations begin with their step's name; saying it twice helps nobody.
+        if !self.error.operation.starts_with(&self.step) {
+            write!(f, "{}: ", self.step)?;
+        }
+        write!(f, "{}", self.error)
+    }
+}
+
+impl std::error::Error for ChildError {}
+
+/// What a child can say.
+#[derive(Debug, Serialize, Deserialize)]
+enum Record {
+    Told(Told),
+    Reached(String),
+    Forked,
+    Ready,
+    Failed(ChildError),
+}
+
+/// What the parent hears, narration already emitted.
+#[derive(Debug)]
+pub enum Heard {
+    /// The child waits at a checkpoint of this name for [`Outside::go`].
+    Reached(String, Option<OwnedFd>),
+    /// The child has forked and ends; the process behind this descriptor goes on in its place.
+    Forked(OwnedFd),
+    /// The next thing the child does is `execve`.
+    Ready,
+    /// A step failed.
+    Failed(ChildError),
+    /// The child's end is closed.
+    Closed,
+}
+
+/// The child's end.
+#[derive(Debug)]
+pub struct Inside {
+    socket: OwnedFd,
+}
+
+/// The parent's end.
+#[derive(Debug)]
+pub struct Outside {
+    socket: OwnedFd,
+}
+
+/// Makes both ends.
+///
+/// # Errors
+/// Those of `socketpair(2)`.
+pub(crate) fn pair() -> Result<(Outside, Inside), CallError> {
+    let (outside, inside) = net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .during("socketpair", "init channel")?;
+    Ok((Outside { socket: outside }, Inside { socket: inside }))
+}
+
+impl Inside {
+    /// Says that a checkpoint is reached, hands over a descriptor if there is one, and waits for the parent.
+    ///
+    /// # Errors
+    /// When the parent is gone.
+    pub fn reach(&mut self, checkpoint: &str, descriptor: Option<BorrowedFd<'_>>) -> Result<(), CallError> {
+        send(self.socket.as_fd(), &Record::Reached(checkpoint.to_owned()), descriptor)?;
+        let mut go = [0; 1];
+        let (length, _) = net::recv(&self.socket, &mut go, RecvFlags::empty()).during("wait at", checkpoint)?;
+        if length == 1 { Ok(()) } else { Err(CallError::refused("wait at", checkpoint, "the parent is gone")) }
+    }
+
+    pub(crate) fn forked(&self, pidfd: BorrowedFd<'_>) -> Result<(), CallError> {
+        send(self.socket.as_fd(), &Record::Forked, Some(pidfd))
+    }
+
+    /// The last word before `execve`. A parent that has left at a checkpoint on purpose (`create` ends before
+    /// `start` is called) misses it, and that is no failure.
+    pub(crate) fn ready(&self) -> Result<(), CallError> {
+        match send(self.socket.as_fd(), &Record::Ready, None) {
+            Err(error) if error.errno() == nix::errno::Errno::EPIPE => Ok(()),
+            sent => sent,
+        }
+    }
+
+    pub(crate) fn failed(&self, step: &str, error: CallError) {
+        use std::os::fd::AsRawFd as _;
+        failed_on(self.socket.as_raw_fd(), step, error);
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Outside {
+    /// The next thing that is not narration.
+    ///
+    /// # Errors
+    /// A record that is cut or malformed, or those of `recvmsg(2)`.
+    pub fn hear(&mut self) -> Result<Heard, CallError> {
+        loop {
+            let Some((record, descriptor)) = receive(self.socket.as_fd())? else { return Ok(Heard::Closed) };
+            match (record, descriptor) {
+                (Record::Told(told), _) => told.emit(),
+                (Record::Reached(name), descriptor) => return Ok(Heard::Reached(name, descriptor)),
+                (Record::Forked, Some(pidfd)) => return Ok(Heard::Forked(pidfd)),
+                (Record::Forked, None) => {
+                    return Err(CallError::refused("recvmsg", "init channel", "a fork without its pidfd"));
+                }
+                (Record::Ready, _) => return Ok(Heard::Ready),
+                (Record::Failed(error), _) => return Ok(Heard::Failed(error)),
+            }
+        }
+    }
+
+    /// Lets the child go on from its checkpoint.
+    ///
+    /// # Errors
+    /// EPIPE when the child is gone.
+    pub fn go(&mut self) -> Result<(), CallError> {
+        net::send(&self.socket, b"g", SendFlags::NOSIGNAL).map(drop).during("let go", "init channel")
+    }
+}
+
+/// Reports a failed step on a channel known by its number, as a panic hook must.
+pub(crate) fn failed_on(fd: RawFd, step: &str, error: CallError) {
+    // If the parent is gone there is nobody left to tell; the child exits either way.
+    let _ = send(sys::borrow(fd), &Record::Failed(ChildError { step: step.to_owned(), error }), None);
+}
+
+/// Narration from a child: called by [`narrate::tell`](crate::narrate::tell) with the sink's descriptor.
+pub(crate) fn told_by_child(fd: RawFd, told: Told) {
+    // Narration that cannot be sent is lost, and must not change what the child does.
+    let _ = send(sys::borrow(fd), &Record::Told(told), None);
+}
+
+fn send(socket: BorrowedFd<'_>, record: &Record, descriptor: Option<BorrowedFd<'_>>) -> Result<(), CallError> {
+    let bytes = serde_json::to_vec(record).map_err(|error| CallError::refused("encode", "init record", error))?;
+    if bytes.len() > LIMIT {
+        return Err(CallError::refused("send", "init record", "longer than the channel's limit"));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = descriptor.map(|fd| [fd]);
+    if let Some(descriptors) = &descriptors {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+        .map(drop)
+        .during("send", "init channel")
+}
+
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Record, Option<OwnedFd>)>, CallError> {
+    let mut bytes = vec![0; LIMIT];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        match net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            // A child that was killed with our unread answer in its queue resets the connection: it is closed.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            result => break result.during("recvmsg", "init channel")?,
+        }
+    };
+    if message.bytes == 0 {
+        return Ok(None);
+    }
+    if message.flags.contains(ReturnFlags::TRUNC) {
+        return Err(CallError::refused("recvmsg", "init channel", "record longer than the channel's limit"));
+    }
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+        _ => None,
+    });
+    let record = serde_json::from_slice(&bytes[..message.bytes])
+        .map_err(|error| CallError::refused("decode", "init record", error))?;
+    Ok(Some((record, descriptor)))
+}

@@ -1,0 +1,62 @@
+//! What a test needs of its machine, declared: a test that cannot run says so, and CI does not let it pass.
+//!
+//! ```no_run
+//! # fn a_test() {
+//! if !process::needs::root() || !process::needs::program("skopeo") {
+//!     return;
+//! }
+//! # }
+//! ```
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// The test needs to be root of the machine.
+pub fn root() -> bool {
+    met(rustix::process::geteuid().is_root(), "root")
+}
+
+/// The test needs to be an ordinary user.
+pub fn ordinary_user() -> bool {
+    met(!rustix::process::geteuid().is_root(), "an ordinary user")
+}
+
+/// The test needs a program.
+pub fn program(name: &str) -> bool {
+    met(find_program(name).is_some(), &format!("the program {name}"))
+}
+
+/// The test needs an account on this machine.
+pub fn account(name: &str) -> bool {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    met(accounts.lines().any(|line| line.split(':').next() == Some(name)), &format!("the account {name}"))
+}
+
+/// The test needs user namespaces that an ordinary user may make.
+pub fn user_namespaces() -> bool {
+    let limit = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    met(limit.trim().parse::<u64>().is_ok_and(|limit| limit > 0), "user namespaces")
+}
+
+/// The test needs a cgroup v2 hierarchy that has controllers.
+pub fn cgroup_v2() -> bool {
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    met(controllers.contains("memory"), "cgroup v2 with its controllers")
+}
+
+/// Where a program is, if it is in `PATH` or in the directories of the administrator's programs.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let administrator = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(administrator).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// Prints a skip, or makes it a failure where skips are not allowed.
+fn met(met: bool, need: &str) -> bool {
+    if !met {
+        assert!(std::env::var_os("CI").is_none(), "CI lacks what this test needs: {need}");
+        // Not eprintln!: the test harness swallows what a passing test prints, and a skip must be seen.
+        std::io::stderr().write_all(format!("SKIP: needs {need}\n").as_bytes()).unwrap_or_default();
+    }
+    met
+}

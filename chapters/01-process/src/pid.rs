@@ -1,0 +1,185 @@
+//! Who a process is: a number that can be reused, and a descriptor that cannot.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::str::FromStr;
+
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{self as sys, PidfdFlags, WaitId, WaitIdOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CallError, During};
+use crate::step;
+
+/// A process id, as the reader's own pid namespace numbers it.
+///
+/// A number only names a process as long as somebody waits for it; afterwards the kernel may give it to
+/// another. Where a process is to be signalled or waited for, hold a [`PidFd`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pid(i32);
+
+impl Pid {
+    /// A pid from a positive number.
+    ///
+    /// # Errors
+    /// Zero and negative numbers mean groups of processes to `kill(2)`, so they are refused.
+    pub fn new(raw: i32) -> Result<Self, CallError> {
+        if raw > 0 { Ok(Self(raw)) } else { Err(CallError::refused("read pid", raw, "not a positive number")) }
+    }
+
+    /// The calling process.
+    pub fn this() -> Self {
+        Self(sys::getpid().as_raw_nonzero().get())
+    }
+
+    /// The number.
+    pub fn get(self) -> i32 {
+        self.0
+    }
+
+    /// When the process started, in clock ticks since boot: with the pid, a name that is never reused.
+    ///
+    /// # Errors
+    /// ESRCH or ENOENT when there is no such process.
+    ///
+    /// # References
+    /// proc_pid_stat(5), field 22
+    pub fn start_time(self) -> Result<u64, CallError> {
+        let path = format!("/proc/{self}/stat");
+        let stat = std::fs::read_to_string(&path).during("read", &path)?;
+        // The second field is the command's name in parentheses, and may itself hold spaces and parentheses.
+        stat.rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(19))
+            .and_then(|ticks| ticks.parse().ok())
+            .ok_or_else(|| CallError::refused("read", path, "no start time in field 22"))
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for Pid {
+    type Err = CallError;
+
+    fn from_str(text: &str) -> Result<Self, CallError> {
+        let raw = text.trim().parse().map_err(|_| CallError::refused("read pid", text, "not a number"))?;
+        Self::new(raw)
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It called `exit` with this status, of which the kernel keeps eight bits.
+    Exited(u8),
+    /// A signal ended it.
+    Signaled(Signal),
+}
+
+impl ExitStatus {
+    /// The code a shell would report: the status, or 128 plus the signal's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal as u8,
+        }
+    }
+}
+
+/// A descriptor that stands for one process, also after its number was given away.
+///
+/// # References
+/// pidfd_open(2), pidfd_send_signal(2), waitid(2)
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens the process that has this number now.
+    ///
+    /// # Errors
+    /// ESRCH when there is none.
+    pub fn open(pid: Pid) -> Result<Self, CallError> {
+        let raw = sys::Pid::from_raw(pid.0).ok_or_else(|| CallError::refused("pidfd_open", pid, "pid 0"))?;
+        sys::pidfd_open(raw, PidfdFlags::empty()).map(Self).during("pidfd_open", pid)
+    }
+
+    pub(crate) fn from_owned(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// The process's number in the pid namespace of this process's `/proc`.
+    ///
+    /// # Errors
+    /// When `/proc` is missing or shows another pid namespace, in which the process has no number.
+    ///
+    /// # References
+    /// proc_pid_fdinfo(5)
+    pub fn pid(&self) -> Result<Pid, CallError> {
+        use std::os::fd::AsRawFd as _;
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let info = std::fs::read_to_string(&path).during("read", &path)?;
+        let line = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+        line.ok_or_else(|| CallError::refused("read", &path, "no Pid line"))?.parse()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// ESRCH when the process has ended and was reaped, EPERM when it is not ours to signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), CallError> {
+        step!(1, "pidfd_send_signal", "pidfd_send_signal(2)", "tell the process", "{}", signal.as_str());
+        // Every `Signal` of nix is a valid number of the kernel's, and so of rustix's.
+        let named = sys::Signal::from_named_raw(signal as i32)
+            .ok_or_else(|| CallError::refused("pidfd_send_signal", signal.as_str(), "no such signal"))?;
+        sys::pidfd_send_signal(&self.0, named).during("pidfd_send_signal", signal.as_str())
+    }
+
+    /// Waits until the process ends, and reaps it. Only for children.
+    ///
+    /// # Errors
+    /// ECHILD when the process is not a child of the caller, or was waited for already.
+    pub fn wait(&self) -> Result<ExitStatus, CallError> {
+        loop {
+            match sys::waitid(WaitId::PidFd(self.0.as_fd()), WaitIdOptions::EXITED) {
+                Ok(Some(status)) => return Ok(exit_status(&status)),
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno).during("waitid", "pidfd"),
+            }
+        }
+    }
+
+    /// Whether the process has ended within `limit`. Works for any process, child or not.
+    ///
+    /// # Errors
+    /// Those of `poll(2)`.
+    pub fn ended_within(&self, limit: std::time::Duration) -> Result<bool, CallError> {
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, Some(&limit)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno).during("poll", "pidfd"),
+        }
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Reads what `waitid` found.
+fn exit_status(status: &sys::WaitIdStatus) -> ExitStatus {
+    let signal = status.terminating_signal().and_then(|number| Signal::try_from(number).ok());
+    match (status.exit_status(), signal) {
+        (Some(code), _) => ExitStatus::Exited(code as u8),
+        (None, Some(signal)) => ExitStatus::Signaled(signal),
+        // A real-time signal: nix has no name for it. SIGKILL is the honest neighbour.
+        (None, None) => ExitStatus::Signaled(Signal::SIGKILL),
+    }
+}

@@ -1,0 +1,38 @@
+//! Chapter 3: a root file system of its own.
+//!
+//! A process with namespaces still sees the machine's files. This chapter gives it a root of its own, from
+//! which no path leads out, and the few things that programs expect in it: `/proc`, `/sys`, `/dev`.
+//!
+//! - [`pivot`]: the spine: change the root, and let go of the old one;
+//! - [`root`]: the resolver, which keeps hostile paths inside a root;
+//! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
+//! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
+//! - [`standard`]: what programs expect to find mounted;
+//! - [`step`]: all of these as steps of init;
+//! - [`mountinfo`]: the kernel's own account of what is mounted.
+//!
+//! # References
+//! pivot_root(2), openat2(2), mount_namespaces(7), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2)
+
+pub mod devices;
+pub mod mask;
+pub mod mount;
+pub mod mountinfo;
+pub mod options;
+pub mod pivot;
+pub mod procfs;
+pub mod root;
+pub mod standard;
+pub mod step;
+mod sys;
+
+pub use devices::{Device, DeviceSupply, default_devices};
+pub use mask::{MASKED, READ_ONLY};
+pub use mount::{DetachedMount, MountEntry, Propagation, Recursion, Source};
+pub use mountinfo::MountInfo;
+pub use options::MountOptions;
+pub use pivot::pivot_root;
+pub use root::Root;
+pub use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+pub use standard::{borrowed, standard_mounts};
+pub use step::{RootState, RootedStep, RootfsStep, read_if_there};

@@ -1,0 +1,287 @@
+//! Mounts by descriptor: made detached, configured while nobody sees them, attached in one step.
+//!
+//! The old `mount(2)` names its target by a path, which somebody may exchange between check and use, and
+//! makes a mount visible before its flags are set. With the newer calls a file system is opened (`fsopen`),
+//! turned into a detached mount (`fsmount`; `open_tree` for a bind mount), given its attributes
+//! (`mount_setattr`) and then attached (`move_mount`) to a directory that is held open.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use process::{CallError, During, step};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::root::Root;
+use crate::sys::{self, MountAttr};
+
+/// Whether an operation also takes what is mounted below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recursion {
+    /// This mount alone.
+    One,
+    /// This mount and all below it.
+    All,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A new instance of a file system.
+    Filesystem {
+        /// Its type: `proc`, `tmpfs`, ...
+        kind: String,
+        /// What mountinfo shows as its source.
+        source: String,
+        /// Its own options: `("mode", Some("755"))`, `("newinstance", None)`.
+        options: Vec<(String, Option<String>)>,
+    },
+    /// A directory or file of the machine, seen a second time.
+    Bind(PathBuf, Recursion),
+}
+
+/// How mount and unmount events travel between copies of a mount.
+///
+/// # References
+/// mount_namespaces(7), "Shared subtrees"
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// Neither way.
+    Private,
+    /// From the machine into the container only.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// Neither way, and the mount cannot be bind-mounted.
+    Unbindable,
+}
+
+/// One mount of a container, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountEntry {
+    /// What.
+    pub source: Source,
+    /// Where, as a path inside the root.
+    pub target: PathBuf,
+    /// Attributes to set: read-only, nosuid, ...
+    pub attributes: MountAttrFlags,
+    /// Whether the attributes hold for submounts of a bind mount too.
+    pub reach: Recursion,
+    /// How events propagate, and how far down.
+    pub propagation: Option<(Propagation, Recursion)>,
+}
+
+/// A mount that is attached nowhere yet. It is gone when dropped.
+#[derive(Debug)]
+pub struct DetachedMount(OwnedFd);
+
+impl DetachedMount {
+    /// A new file system instance.
+    ///
+    /// # Errors
+    /// ENODEV for an unknown type, EINVAL for an option that it does not know; the option is named.
+    ///
+    /// # References
+    /// fsopen(2), fsconfig(2), fsmount(2)
+    pub fn filesystem(
+        kind: &str,
+        source: &str,
+        options: &[(String, Option<String>)],
+        attributes: MountAttrFlags,
+    ) -> Result<Self, CallError> {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).during("fsopen", kind)?;
+        if !source.is_empty() {
+            fsconfig_set_string(&context, "source", source).during("fsconfig source", source)?;
+        }
+        for (key, value) in options {
+            match value {
+                Some(value) => fsconfig_set_string(&context, key, value).during("fsconfig", format!("{key}={value}")),
+                None => fsconfig_set_flag(&context, key).during("fsconfig", key),
+            }
+            .map_err(|error| error.with(kind))?;
+        }
+        fsconfig_create(&context).during("fsconfig create", kind)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Self).during("fsmount", kind)
+    }
+
+    /// A second view of a directory or file.
+    ///
+    /// # Errors
+    /// ENOENT and the like.
+    ///
+    /// # References
+    /// open_tree(2), `OPEN_TREE_CLONE`
+    pub fn bind(path: &Path, recursion: Recursion) -> Result<Self, CallError> {
+        open_tree(CWD, path, clone_flags(recursion)).map(Self).during("open_tree", path.display())
+    }
+
+    /// A second view of what is already held open.
+    ///
+    /// # Errors
+    /// EINVAL when it lies in another mount namespace.
+    pub fn bind_fd(fd: BorrowedFd<'_>, recursion: Recursion) -> Result<Self, CallError> {
+        let flags = clone_flags(recursion) | OpenTreeFlags::AT_EMPTY_PATH;
+        open_tree(fd, "", flags).map(Self).during("open_tree", "descriptor")
+    }
+
+    /// Sets attributes.
+    ///
+    /// # Errors
+    /// EPERM where a user namespace may not change what its parent locked.
+    pub fn set(&self, attributes: MountAttrFlags, reach: Recursion) -> Result<(), CallError> {
+        if attributes.is_empty() {
+            return Ok(());
+        }
+        let attr = MountAttr { attr_set: u64::from(attributes.bits()), ..MountAttr::default() };
+        sys::mount_setattr(self.0.as_fd(), reach == Recursion::All, &attr)
+            .during("mount_setattr", format!("{attributes:?}"))
+    }
+
+    /// Sets the propagation.
+    ///
+    /// # Errors
+    /// Those of `mount_setattr(2)`.
+    pub fn propagate(&self, propagation: Propagation, reach: Recursion) -> Result<(), CallError> {
+        let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
+        sys::mount_setattr(self.0.as_fd(), reach == Recursion::All, &attr)
+            .during("mount_setattr", format!("{propagation:?}"))
+    }
+
+    /// Attaches the mount to the file or directory behind `target`.
+    ///
+    /// # Errors
+    /// ENOTDIR when one is a file and the other a directory.
+    ///
+    /// # References
+    /// move_mount(2)
+    pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), CallError> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&self.0, "", target, "", flags).during("move_mount", "")
+    }
+
+    /// Whether the root of the mount is a directory.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub fn is_directory(&self) -> Result<bool, CallError> {
+        let stat = rustix::fs::fstat(&self.0).during("fstat", "mount")?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+}
+
+impl From<OwnedFd> for DetachedMount {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<DetachedMount> for OwnedFd {
+    fn from(mount: DetachedMount) -> Self {
+        mount.0
+    }
+}
+
+impl AsFd for DetachedMount {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Propagation {
+    fn flag(self) -> u64 {
+        match self {
+            Self::Private => libc::MS_PRIVATE,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Shared => libc::MS_SHARED,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+}
+
+impl MountEntry {
+    /// Makes the mount and attaches it inside `root`, with its mount point where that is missing.
+    ///
+    /// # Errors
+    /// The failing call, with the target's path.
+    pub fn mount(&self, root: &Root) -> Result<(), CallError> {
+        let target = self.target.display();
+        let mount = match &self.source {
+            Source::Filesystem { kind, source, options } => {
+                step!(3, "fsmount", "fsmount(2)", "mount a file system of its own", "{kind} on {target}");
+                DetachedMount::filesystem(kind, source, options, self.attributes)
+                    .map_err(|error| in_place(error, &self.target))?
+            }
+            Source::Bind(path, recursion) => {
+                step!(3, "open_tree", "open_tree(2)", "show a place twice", "{} on {target}", path.display());
+                let mount = DetachedMount::bind(path, *recursion)?;
+                mount.set(self.attributes, self.reach)?;
+                mount
+            }
+        };
+        if let Some((propagation, reach)) = self.propagation {
+            mount.propagate(propagation, reach)?;
+        }
+        let place = mount_point(root, &self.target, mount.is_directory()?)?;
+        mount.attach(place.as_fd()).map_err(|error| in_place(error, &self.target))
+    }
+}
+
+/// Opens the place for a mount inside the root; makes it if it is missing.
+///
+/// Below `/proc`, `/sys` and `/dev` no link may lie on the way: an image in which `/proc` is a link would
+/// have us mask, and write to, files of its choice (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+fn mount_point(root: &Root, target: &Path, directory: bool) -> Result<OwnedFd, CallError> {
+    let relative = target.strip_prefix("/").unwrap_or(target);
+    if ["proc", "sys", "dev"].iter().any(|kernel| relative.starts_with(kernel)) {
+        return kernel_mount_point(root, relative, directory);
+    }
+    match root.open_in(relative, OFlags::PATH) {
+        Err(error) if error.errno() == nix::errno::Errno::ENOENT => make_mount_point(root, relative, directory),
+        opened => opened,
+    }
+}
+
+fn kernel_mount_point(root: &Root, relative: &Path, directory: bool) -> Result<OwnedFd, CallError> {
+    let open = || {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        rustix::fs::openat2(root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    };
+    match open() {
+        Err(rustix::io::Errno::NOENT) => {
+            drop(make_mount_point(root, relative, directory)?);
+            open().during("openat2", relative.display())
+        }
+        Err(rustix::io::Errno::LOOP) => {
+            Err(CallError::refused("mount on", relative.display(), "a symbolic link of the image is in its place"))
+        }
+        opened => opened.during("openat2", relative.display()),
+    }
+}
+
+fn make_mount_point(root: &Root, relative: &Path, directory: bool) -> Result<OwnedFd, CallError> {
+    if directory {
+        return root.mkdir_all(relative, Mode::from_raw_mode(0o755));
+    }
+    if let Some(parent) = relative.parent() {
+        drop(root.mkdir_all(parent, Mode::from_raw_mode(0o755))?);
+    }
+    drop(root.create_file(relative, Mode::from_raw_mode(0o644))?);
+    root.open_in(relative, OFlags::PATH)
+}
+
+fn clone_flags(recursion: Recursion) -> OpenTreeFlags {
+    let recursive = match recursion {
+        Recursion::One => OpenTreeFlags::empty(),
+        Recursion::All => OpenTreeFlags::AT_RECURSIVE,
+    };
+    OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive
+}
+
+fn in_place(error: CallError, target: &Path) -> CallError {
+    let target = target.display();
+    let data = if error.data.is_empty() { format!("on {target}") } else { format!("on {target}, {}", error.data) };
+    CallError { data, ..error }
+}

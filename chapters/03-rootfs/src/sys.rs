@@ -1,0 +1,44 @@
+//! `mount_setattr`, which no library wraps yet, and the borrow of a descriptor that a plan names by number.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+/// `struct mount_attr` of `linux/mount.h` (32 bytes).
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct MountAttr {
+    pub(crate) attr_set: u64,
+    pub(crate) attr_clr: u64,
+    pub(crate) propagation: u64,
+    pub(crate) userns_fd: u64,
+}
+
+/// Changes attributes or propagation of the mount behind `mount`, with `AT_RECURSIVE` of all below it too.
+///
+/// # References
+/// mount_setattr(2), Linux 5.12
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string and `attr` a valid mount_attr of the size given; the kernel only
+    // reads both, during the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Standard input, as a descriptor to clone the mount of.
+pub(crate) fn standard_input() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 0 is open in a child whose terminal has just been put there, and stays so until exec.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}

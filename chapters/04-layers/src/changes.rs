@@ -1,0 +1,155 @@
+//! What an overlay's upper directory changes, against the layers below it.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rootfs::Root;
+use rustix::fs::{FileType, OFlags, Stat};
+
+use crate::disk::{self, Found};
+use crate::error::Result;
+use crate::tree::stat;
+use crate::whiteout;
+
+/// How a path changed, with the letter that `docker diff` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// `A`: it was not there.
+    Added,
+    /// `C`: it was there and is another one, or something below it changed.
+    Changed,
+    /// `D`: it is gone.
+    Deleted,
+}
+
+/// One changed path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// The path, absolute inside the container.
+    pub path: PathBuf,
+    /// How it changed.
+    pub kind: ChangeKind,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let letter = match self.kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        };
+        write!(f, "{letter} {}", self.path.display())
+    }
+}
+
+/// The changes in `upper` against the layers `lower` (topmost first), in the order of their paths.
+///
+/// # Errors
+/// Those of the file system.
+pub fn changes(upper: &Root, lower: &[PathBuf]) -> Result<Vec<Change>> {
+    let lower = Lower::open(lower)?;
+    let mut changes = Vec::new();
+    visit_changes(upper, &lower, &mut |found, seen| {
+        let there = lower.has(found.path);
+        let path = Path::new("/").join(found.path);
+        match (seen, there) {
+            (Seen::Whiteout, _) => changes.push(Change { path, kind: ChangeKind::Deleted }),
+            (_, true) => changes.push(Change { path, kind: ChangeKind::Changed }),
+            (_, false) => changes.push(Change { path, kind: ChangeKind::Added }),
+        }
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
+/// What the walk over an upper directory found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A file, a link, a device.
+    File,
+    /// A directory through which the layers below are seen.
+    Directory,
+    /// A directory that hides what the layers below have in the same place.
+    Opaque,
+    /// Something below is gone.
+    Whiteout,
+}
+
+/// Visits everything in `upper` that means a change.
+///
+/// overlayfs notes more than it must: a new directory may be marked opaque although nothing is below it,
+/// and a file made and removed again may leave a whiteout of nothing. Such notes say nothing about the
+/// container, depend on the kernel's version, and would give one change two digests, so they are left out.
+pub(crate) fn visit_changes(
+    upper: &Root,
+    lower: &Lower,
+    visit: &mut dyn FnMut(&Found<'_>, Seen) -> Result<()>,
+) -> Result<()> {
+    disk::walk(upper, &mut |found| {
+        let seen = match FileType::from_raw_mode(found.stat.st_mode) {
+            // A socket means nothing without the process that made it.
+            FileType::Socket => return Ok(()),
+            FileType::CharacterDevice if whiteout::is_whiteout(&found.stat) => Seen::Whiteout,
+            FileType::Directory if is_opaque(found) && lower.has_directory(found.path) => Seen::Opaque,
+            FileType::Directory => Seen::Directory,
+            _ => Seen::File,
+        };
+        if seen == Seen::Whiteout && !lower.has(found.path) {
+            return Ok(());
+        }
+        visit(found, seen)
+    })
+}
+
+fn is_opaque(found: &Found<'_>) -> bool {
+    disk::open_directory(found.parent, found.name).is_ok_and(whiteout::is_opaque)
+}
+
+/// The layers below an upper directory, topmost first.
+pub(crate) struct Lower(Vec<Root>);
+
+impl Lower {
+    pub(crate) fn open(layers: &[PathBuf]) -> Result<Self> {
+        Ok(Self(layers.iter().map(|layer| Root::open(layer)).collect::<std::result::Result<_, _>>()?))
+    }
+
+    /// Whether the layers below show anything at `path`.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.find(path).is_some()
+    }
+
+    fn has_directory(&self, path: &Path) -> bool {
+        self.find(path).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
+    /// The topmost layer that says something about `path` decides: it has it, or hides it.
+    fn find(&self, path: &Path) -> Option<Stat> {
+        self.0.iter().find_map(|layer| says(layer, path)).flatten()
+    }
+}
+
+/// What one layer says about a path: nothing, that it is hidden, or what is there.
+fn says(layer: &Root, path: &Path) -> Option<Option<Stat>> {
+    let mut directory = layer.open_in(Path::new(""), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
+    let mut hidden = false;
+    let mut parts = path.iter().peekable();
+    while let Some(part) = parts.next() {
+        let Some(found) = at(&directory, part) else { return hidden.then_some(None) };
+        match FileType::from_raw_mode(found.st_mode) {
+            _ if whiteout::is_whiteout(&found) => return Some(None),
+            _ if parts.peek().is_none() => return Some(Some(found)),
+            FileType::Directory => {
+                directory = disk::open_directory(directory.as_fd(), part).ok()?;
+                hidden = hidden || whiteout::is_opaque(&directory);
+            }
+            // A file or a link stands where a directory would have to be.
+            _ => return Some(None),
+        }
+    }
+    None
+}
+
+fn at(directory: impl AsFd, name: &OsStr) -> Option<Stat> {
+    stat(directory, name).ok().flatten()
+}

@@ -1,0 +1,51 @@
+//! Chapter 4: layers: digests, archives, whiteouts, overlayfs.
+//!
+//! An image is a stack of changes. Each change travels as a tar archive, is named by what it contains,
+//! and is laid on the changes below it by overlayfs, which also catches what a container changes in turn.
+//! So one trip around this chapter is: archive -> [`Snapshots::extract`] -> [`Overlay::mount`] -> changes in the upper
+//! directory -> `diff` -> archive.
+//!
+//! Archives come from strangers. They may name files outside, climb through symbolic links that they
+//! planted themselves, or unpack a kilobyte into a terabyte; every one of these is a test of this chapter.
+//!
+//! # Reading order
+//! - [`digest`], [`hashing`], [`compression`]: names made of content, and bytes that are not believed before their end
+//! - [`archive`], `pax` and [`member`]: reading what a stranger wrote
+//! - [`apply()`] (the spine), `tree` and `attributes`, with [`whiteout`]s: a stranger's bytes become files
+//! - [`snapshots`], `disk`: the store of extracted layers
+//! - [`overlay`]: stacking them, and [`step`]: the stack as a root
+//! - [`changes`], [`diff()`], [`tarball`]: from an upper directory back to an archive
+//! - [`idmap`]: what differs inside a user namespace
+
+pub mod apply;
+pub mod archive;
+mod attributes;
+pub mod changes;
+pub mod compression;
+pub mod diff;
+pub mod digest;
+mod disk;
+pub mod error;
+pub mod hashing;
+pub mod idmap;
+pub mod member;
+pub mod overlay;
+mod pax;
+pub mod snapshots;
+pub mod step;
+pub mod tarball;
+mod tree;
+pub mod whiteout;
+
+pub use apply::{Applied, ApplyOptions, Ownership, apply};
+pub use archive::Limits;
+pub use changes::{Change, ChangeKind, changes};
+pub use compression::{Compression, decompress};
+pub use diff::{Diff, diff, diff_size};
+pub use digest::{ChainId, DiffId, Digest, ParseDigestError};
+pub use error::{Error, Result};
+pub use hashing::{Hasher, HashingReader, Mismatch, VerifyingReader};
+pub use overlay::Overlay;
+pub use snapshots::{LayerNote, Snapshots};
+pub use step::LayersStep;
+pub use tarball::{Attributes, Tarball};

@@ -1,0 +1,169 @@
+//! Chapter 4's program: stack layers, change them, see the difference, commit it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use layers::{ApplyOptions, Compression, HashingReader, Overlay, apply, changes, decompress, diff};
+use nix::sched::{CloneFlags, unshare};
+use process::explain;
+use rootfs::{DetachedMount, MountPropagationFlags, Root};
+use rustix::mount::UnmountFlags;
+
+/// Stack directories as layers, change what they show, and turn the change into an archive.
+///
+/// Works for ordinary users too, in a user namespace of their own. Try:
+///
+///   mkdir base; echo hello > base/greeting
+///   ch04-layers change --lower base --upper new -- sh -c 'rm greeting; echo bye > farewell'
+///   ch04-layers diff   --lower base --upper new
+///   ch04-layers commit --lower base --upper new layer.tar
+///   ch04-layers digest layer.tar; ch04-layers apply layer.tar copy
+#[derive(Parser)]
+#[command(name = "ch04-layers", version, verbatim_doc_comment)]
+struct Arguments {
+    /// Tell each kernel call as it happens ("story" or "json").
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "story")]
+    explain: Option<explain::Format>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command in the stacked tree; its changes go to the upper directory.
+    Change {
+        #[command(flatten)]
+        stack: Stack,
+        /// The command and its arguments.
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
+    /// List what the upper directory changes: Added, Changed, Deleted.
+    Diff(Stack),
+    /// Write the change as an archive, with whiteouts as images have them, and print its diff id.
+    Commit {
+        #[command(flatten)]
+        stack: Stack,
+        /// The archive to write.
+        archive: PathBuf,
+    },
+    /// Extract an archive, compressed or not, into a new directory, as one layer.
+    Apply {
+        /// The archive.
+        archive: PathBuf,
+        /// The directory; made if it is missing.
+        directory: PathBuf,
+    },
+    /// Show what an archive is called: its digest as it is, and its diff id.
+    Digest {
+        /// The archive.
+        archive: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Stack {
+    /// A directory to see through; the first one is the topmost.
+    #[arg(long, required = true, value_name = "DIR")]
+    lower: Vec<PathBuf>,
+    /// The directory that takes the changes.
+    #[arg(long, value_name = "DIR")]
+    upper: PathBuf,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    if let Some(format) = arguments.explain {
+        explain::install(format);
+    }
+    let code = run(arguments.command).unwrap_or_else(|error| {
+        eprintln!("ch04-layers: {error:#}");
+        125
+    });
+    std::process::exit(code);
+}
+
+fn run(command: Command) -> anyhow::Result<i32> {
+    // An ordinary user becomes root of a user namespace, where mounting overlays is allowed.
+    let holders = tempfile::tempdir()?;
+    namespaces::rootless::enter(holders.path())?;
+    match command {
+        Command::Change { stack, command } => return change(&stack, &command),
+        Command::Diff(stack) => {
+            for change in changes(&Root::open(&stack.upper)?, &stack.lower)? {
+                println!("{change}");
+            }
+        }
+        Command::Commit { stack, archive } => {
+            let file = File::create(&archive).with_context(|| format!("create {archive:?}"))?;
+            let made = diff(&Root::open(&stack.upper)?, &stack.lower, BufWriter::new(file))?;
+            println!("diff id {}\nsize    {}", made.diff_id, made.size);
+        }
+        Command::Apply { archive, directory } => extract(&archive, &directory)?,
+        Command::Digest { archive } => digest(&archive)?,
+    }
+    Ok(0)
+}
+
+/// Mounts the stack where only this process and the command can see it, and runs the command in it.
+fn change(stack: &Stack, command: &[OsString]) -> anyhow::Result<i32> {
+    let work = stack.upper.with_extension("work");
+    let absolute = |path: &PathBuf| std::path::absolute(path).with_context(|| format!("find {path:?}"));
+    let overlay = Overlay {
+        lower: stack.lower.iter().map(absolute).collect::<anyhow::Result<_>>()?,
+        upper_work: Some((absolute(&stack.upper)?, absolute(&work)?)),
+    };
+    overlay.prepare()?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    let place = tempfile::tempdir()?;
+    DetachedMount::from(overlay.mount()?).attach(Root::open(place.path())?.as_fd())?;
+    let status = std::process::Command::new(&command[0]).args(&command[1..]).current_dir(place.path()).status();
+    // The directory that it was mounted on can go once it is not.
+    rustix::mount::unmount(place.path(), UnmountFlags::DETACH)?;
+    Ok(status.with_context(|| format!("run {:?}", command[0]))?.code().unwrap_or(125))
+}
+
+fn extract(archive: &Path, directory: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("mkdir {directory:?}"))?;
+    let options = ApplyOptions::default();
+    let source = decompress(open(archive)?, options.limits.bytes)?;
+    let applied = apply(BufReader::new(source), &Root::open(directory)?, &options)?;
+    println!("{} members, {} bytes, {} whiteouts", applied.entries, applied.bytes, applied.whiteouts);
+    for (count, what) in [
+        (applied.owners_ignored, "owners do not exist here: those files are yours, without setuid"),
+        (applied.devices_skipped, "device nodes cannot be made here"),
+        (applied.xattrs_skipped, "extended attributes were not set"),
+    ] {
+        if count > 0 {
+            println!("note: {count} {what}");
+        }
+    }
+    Ok(())
+}
+
+fn digest(archive: &Path) -> anyhow::Result<()> {
+    let mut start = Vec::new();
+    open(archive)?.take(4).read_to_end(&mut start)?;
+    let mut blob = HashingReader::new(open(archive)?);
+    std::io::copy(&mut blob, &mut std::io::sink())?;
+    let mut plain = HashingReader::new(decompress(open(archive)?, layers::Limits::default().bytes)?);
+    std::io::copy(&mut plain, &mut std::io::sink())?;
+    println!(
+        "blob    {} ({} bytes, {:?})",
+        blob.finish().0,
+        std::fs::metadata(archive)?.len(),
+        Compression::detect(&start)
+    );
+    println!("diff id {}", plain.finish().0);
+    std::io::stdout().flush().map_err(Into::into)
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    File::open(path).with_context(|| format!("open {path:?}"))
+}

@@ -1,0 +1,268 @@
+//! A tree under construction: members of an archive become files below a root.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use process::{CallError, During};
+use rootfs::Root;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::apply::{Applied, ApplyOptions, Ownership};
+use crate::attributes::{self, Node};
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::member::{Kind, Member, Time};
+use crate::whiteout;
+
+/// Directories that only a longer name implies. An entry of the directory itself may follow and change it.
+const IMPLIED: Mode = Mode::from_raw_mode(0o755);
+const NEW_FILE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Files being made below a root.
+pub(crate) struct Tree<'a> {
+    root: &'a Root,
+    options: &'a ApplyOptions,
+    applied: Applied,
+    implied: u64,
+    /// The directory of the member before: archives are in order, so most members share theirs with it.
+    last_parent: Option<(PathBuf, Rc<OwnedFd>)>,
+    /// Making something in a directory changes its time, so these come last.
+    directory_times: HashMap<PathBuf, Time>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Tree<'a> {
+    pub(crate) fn new(root: &'a Root, options: &'a ApplyOptions) -> Self {
+        Self {
+            root,
+            options,
+            applied: Applied::default(),
+            implied: 0,
+            last_parent: None,
+            directory_times: HashMap::new(),
+            buffer: vec![0; 256 * 1024],
+        }
+    }
+
+    /// Makes one member.
+    pub(crate) fn lay(&mut self, member: &Member, body: &mut dyn Read) -> Result<()> {
+        let Some(name) = member.path.file_name() else { return self.lay_root(member) };
+        let parent = self.directory(member.path.parent().unwrap_or(Path::new("")))?;
+        match &member.kind {
+            Kind::File(size) => self.lay_file(member, &parent, name, *size, body)?,
+            Kind::Directory => self.lay_directory(member, &parent, name)?,
+            Kind::HardLink(target) => self.lay_hard_link(member, &parent, name, target)?,
+            Kind::Symlink(text) => {
+                self.make(&parent, name, &member.path, |parent| rustix::fs::symlinkat(text, parent, name))
+                    .during("symlink", member.path.display())?;
+                self.dress(Node::Name(parent.as_fd(), name), member)?;
+            }
+            Kind::CharDevice(..) | Kind::BlockDevice(..) | Kind::Fifo => self.lay_node(member, &parent, name)?,
+        }
+        self.applied.entries += 1;
+        Ok(())
+    }
+
+    /// A whiteout: `name` of the layers below is gone. What this very layer has there stays.
+    pub(crate) fn hide(&mut self, parent: &Path, name: &OsStr) -> Result<()> {
+        let parent = self.directory(parent)?;
+        self.applied.whiteouts += 1;
+        match whiteout::make(&*parent, name) {
+            Err(error) if error.errno() == nix::errno::Errno::EEXIST => {
+                let opened = rustix::fs::openat(&*parent, name, OFlags::RDONLY | DIRECTORY, Mode::empty());
+                // A file hides what is below by being there; a directory needs to say so.
+                opened.map_or(Ok(()), |directory| Ok(whiteout::make_opaque(directory, Path::new(name))?))
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// An opaque mark: nothing of the layers below is seen in this directory.
+    pub(crate) fn hide_all_below(&mut self, directory: &Path) -> Result<()> {
+        self.directory(directory)?;
+        self.applied.whiteouts += 1;
+        // A link is resolved like any parent: inside the root.
+        let opened = self.root.open_in(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(whiteout::make_opaque(opened, directory)?)
+    }
+
+    /// Sets the times of directories, which nothing changes any more.
+    pub(crate) fn finish(self) -> Result<Applied> {
+        for (path, time) in &self.directory_times {
+            match self.root.open_in(path, OFlags::RDONLY | DIRECTORY) {
+                Ok(directory) => attributes::set_times(Node::Open(directory.as_fd()), *time, path)?,
+                // A later member took its place.
+                Err(error) if matches!(error.errno(), nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.applied)
+    }
+
+    fn lay_root(&mut self, member: &Member) -> Result<()> {
+        if member.kind != Kind::Directory {
+            return Err(CallError::refused("replace the root", "/", "only a directory can be the root").into());
+        }
+        let root = self.root.open_in(Path::new(""), OFlags::RDONLY | DIRECTORY)?;
+        self.directory_times.insert(PathBuf::new(), member.mtime);
+        self.dress(Node::Open(root.as_fd()), member)
+    }
+
+    fn lay_file(
+        &mut self,
+        member: &Member,
+        parent: &OwnedFd,
+        name: &OsStr,
+        size: u64,
+        body: &mut dyn Read,
+    ) -> Result<()> {
+        // Nobody else reads it before its owner and mode are set.
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = self.make(parent, name, &member.path, |parent| rustix::fs::openat(parent, name, NEW_FILE, mode));
+        let mut file = File::from(file.during("create", member.path.display())?);
+        loop {
+            let n = body.read(&mut self.buffer).map_err(Error::Read)?;
+            if n == 0 {
+                break;
+            }
+            file.write_all(&self.buffer[..n]).during("write", member.path.display())?;
+        }
+        self.applied.bytes += size;
+        self.dress(Node::Open(file.as_fd()), member)
+    }
+
+    fn lay_directory(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+        let mode = Mode::RWXU;
+        let made = match rustix::fs::mkdirat(parent, name, mode) {
+            Err(Errno::EXIST) => match stat(parent, name)? {
+                // Two members, or a member and names that implied it: one directory.
+                Some(there) if FileType::from_raw_mode(there.st_mode) == FileType::Directory => Ok(false),
+                there => {
+                    let below_is_gone = there.as_ref().is_some_and(whiteout::is_whiteout);
+                    self.make(parent, name, &member.path, |parent| rustix::fs::mkdirat(parent, name, mode))
+                        .map(|()| below_is_gone)
+                }
+            },
+            result => result.map(|()| false),
+        };
+        let replaces_whiteout = made.during("mkdir", member.path.display())?;
+        let directory = rustix::fs::openat(parent, name, OFlags::RDONLY | DIRECTORY, Mode::empty())
+            .during("open", member.path.display())?;
+        if replaces_whiteout {
+            whiteout::make_opaque(&directory, &member.path)?;
+        }
+        self.directory_times.insert(member.path.clone(), member.mtime);
+        self.dress(Node::Open(directory.as_fd()), member)
+    }
+
+    fn lay_hard_link(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<()> {
+        let refuse = |reason: &str| CallError::refused("link to", target.display(), reason);
+        let missing = || refuse("no such file in this layer");
+        if *target == member.path || target.as_os_str().is_empty() {
+            return Err(refuse("a hard link to itself or to the root").into());
+        }
+        let (target_parent, target_name) = self.root.parent(target).map_err(|_| missing())?;
+        let there = stat(&target_parent, &target_name)?.ok_or_else(missing)?;
+        if whiteout::is_whiteout(&there) {
+            return Err(missing().into());
+        }
+        if FileType::from_raw_mode(there.st_mode) == FileType::Directory {
+            return Err(refuse("it is a directory").into());
+        }
+        // No AT_SYMLINK_FOLLOW: a link to a symbolic link is a second name of that, wherever it points.
+        let link =
+            |parent: BorrowedFd<'_>| rustix::fs::linkat(&target_parent, &*target_name, parent, name, AtFlags::empty());
+        Ok(self.make(parent, name, &member.path, link).during("link", member.path.display())?)
+    }
+
+    fn lay_node(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+        let (kind, device) = match member.kind {
+            Kind::CharDevice(0, 0) => {
+                let reason = "a character device 0/0 would be overlayfs's whiteout";
+                return Err(CallError::refused("mknod", member.path.display(), reason).into());
+            }
+            Kind::CharDevice(major, minor) => (FileType::CharacterDevice, rustix::fs::makedev(major, minor)),
+            Kind::BlockDevice(major, minor) => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
+            _ => (FileType::Fifo, 0),
+        };
+        let mode = Mode::RUSR | Mode::WUSR;
+        let made =
+            self.make(parent, name, &member.path, |parent| rustix::fs::mknodat(parent, name, kind, mode, device));
+        if made == Err(Errno::PERM) && kind != FileType::Fifo && self.options.ownership == Ownership::WherePossible {
+            self.applied.devices_skipped += 1;
+            return Ok(());
+        }
+        made.during("mknod", member.path.display())?;
+        self.dress(Node::Name(parent.as_fd(), name), member)
+    }
+
+    /// Makes something new at a name, whatever was there before.
+    ///
+    /// Every call that makes something refuses to touch what exists, links included. Only then, what is in the way is
+    /// removed, and the call is tried again: nothing is ever opened, followed or truncated.
+    fn make<T>(
+        &mut self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        path: &Path,
+        make: impl Fn(BorrowedFd<'_>) -> std::result::Result<T, Errno>,
+    ) -> std::result::Result<T, Errno> {
+        match make(parent.as_fd()) {
+            Err(Errno::EXIST) => {
+                disk::remove(parent.as_fd(), name)?;
+                // The handle may be of a directory that is gone now, and the times are certainly.
+                self.last_parent = None;
+                self.directory_times.remove(path);
+                make(parent.as_fd())
+            }
+            result => result,
+        }
+    }
+
+    /// Owner, mode, attributes and times of what was just made.
+    fn dress(&mut self, node: Node<'_>, member: &Member) -> Result<()> {
+        let possible = self.options.ownership == Ownership::WherePossible;
+        let left = attributes::dress(node, member, possible)?;
+        self.applied.owners_ignored += u64::from(left.owner);
+        self.applied.xattrs_skipped += left.xattrs;
+        Ok(())
+    }
+
+    /// The directory at `path`, made if only this name implies it.
+    fn directory(&mut self, path: &Path) -> Result<Rc<OwnedFd>> {
+        if let Some((last, handle)) = &self.last_parent
+            && last == path
+        {
+            return Ok(handle.clone());
+        }
+        let handle = match self.root.open_in(path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(error) if error.errno() == nix::errno::Errno::ENOENT => {
+                self.implied += path.components().count() as u64;
+                if self.implied > self.options.limits.entries {
+                    return Err(Error::Limit { limit: self.options.limits.entries, what: "implied directories" });
+                }
+                self.root.mkdir_all(path, IMPLIED)?
+            }
+            result => result?,
+        };
+        let handle = Rc::new(handle);
+        self.last_parent = Some((path.to_owned(), handle.clone()));
+        Ok(handle)
+    }
+}
+
+/// What is at a name, itself and not what it links to; `None` for nothing.
+pub(crate) fn stat(parent: impl AsFd, name: &OsStr) -> std::result::Result<Option<Stat>, CallError> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        result => result.map(Some).during("stat", name.display()),
+    }
+}

@@ -1,0 +1,136 @@
+//! Whiteouts: how a layer says that something below it is gone, in two languages.
+//!
+//! ```text
+//!                        in an archive (OCI)            on disk (overlayfs)
+//! `name` is gone         an empty file `.wh.name`       a character device 0/0 called `name`
+//! all below `dir/` gone  an empty file `.wh..wh..opq`   attribute trusted.overlay.opaque=y on `dir`
+//! ```
+//!
+//! In a user namespace the attribute is `user.overlay.opaque`; the device stays, for since Linux 5.8 anybody may make
+//! this one device, which nothing can open.
+//!
+//! # References
+//! OCI image specification, layer.md, "Whiteouts"; Linux Documentation/filesystems/overlayfs.rst
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use process::{CallError, During, step};
+use rustix::fs::{FileType, Mode, Stat, XattrFlags};
+
+use crate::idmap::Ids;
+
+/// What an archive member's name says about the layers below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Nothing: it is a member like any other.
+    None,
+    /// This name in this directory is gone.
+    Gone(PathBuf, OsString),
+    /// Everything that lower layers have in this directory is gone.
+    Opaque(PathBuf),
+    /// aufs wrote names like `.wh..wh.plnk` for itself; they mean nothing to others.
+    Ignored,
+}
+
+const PREFIX: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+impl Mark {
+    /// Reads a member's path.
+    ///
+    /// # Errors
+    /// A whiteout of nothing, `.` or `..`: applied blindly, that one would remove the parent's parent.
+    pub(crate) fn of(path: &Path) -> Result<Self, String> {
+        let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Ok(Self::None) };
+        let parent = || path.parent().unwrap_or(Path::new("")).to_owned();
+        if path.parent().is_some_and(|parent| parent.iter().any(|part| part.as_bytes().starts_with(PREFIX))) {
+            return Err("it lies inside a whiteout".into());
+        }
+        match name.strip_prefix(PREFIX) {
+            None => Ok(Self::None),
+            Some(_) if name == OPAQUE => Ok(Self::Opaque(parent())),
+            Some(b"" | b"." | b"..") => Err("a whiteout of no file".into()),
+            Some(rest) if rest.starts_with(PREFIX) => Ok(Self::Ignored),
+            Some(rest) => Ok(Self::Gone(parent(), OsStr::from_bytes(rest).to_owned())),
+        }
+    }
+}
+
+/// The archive's name for the whiteout of `path`.
+pub(crate) fn archive_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    path.with_file_name(OsStr::from_bytes(&[PREFIX, name.as_bytes()].concat()))
+}
+
+/// The archive's name for the opaque mark of the directory `path`.
+pub(crate) fn opaque_name(path: &Path) -> PathBuf {
+    path.join(OsStr::from_bytes(OPAQUE))
+}
+
+/// Makes overlayfs's whiteout.
+pub(crate) fn make(parent: impl AsFd, name: &OsStr) -> Result<(), CallError> {
+    step!(4, "mknodat", "mknod(2)", "hide a name of the layers below", "{} c 0 0", name.display());
+    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+        .during("mknod whiteout", name.display())
+}
+
+/// Whether this is overlayfs's whiteout.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Marks an open directory opaque.
+pub(crate) fn make_opaque(directory: impl AsFd, path: &Path) -> Result<(), CallError> {
+    let name = opaque_attribute();
+    step!(4, "fsetxattr", "setxattr(2)", "hide all that layers below have here", "{} {name}=y", path.display());
+    rustix::fs::fsetxattr(directory, name.as_str(), b"y", XattrFlags::empty())
+        .during("fsetxattr opaque on", path.display())
+}
+
+/// Whether an open directory is marked opaque.
+pub(crate) fn is_opaque(directory: impl AsFd) -> bool {
+    let mut value = [0; 1];
+    rustix::fs::fgetxattr(directory, opaque_attribute().as_str(), &mut value[..]) == Ok(1) && value == *b"y"
+}
+
+fn opaque_attribute() -> String {
+    format!("{}opaque", Ids::here().overlay_prefix())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> Result<Mark, String> {
+        Mark::of(Path::new(path))
+    }
+
+    #[test]
+    fn names_of_whiteouts_are_read() {
+        assert_eq!(of("etc/passwd").unwrap(), Mark::None);
+        assert_eq!(of("").unwrap(), Mark::None);
+        assert_eq!(of("etc/.whistle").unwrap(), Mark::None);
+        assert_eq!(of("etc/.wh.passwd").unwrap(), Mark::Gone("etc".into(), "passwd".into()));
+        assert_eq!(of(".wh.x").unwrap(), Mark::Gone("".into(), "x".into()));
+        assert_eq!(of("etc/.wh..hidden").unwrap(), Mark::Gone("etc".into(), ".hidden".into()));
+        assert_eq!(of("etc/.wh..wh..opq").unwrap(), Mark::Opaque("etc".into()));
+        assert_eq!(of(".wh..wh.plnk").unwrap(), Mark::Ignored);
+    }
+
+    #[test]
+    fn a_whiteout_of_no_file_or_with_something_inside_is_refused() {
+        for path in ["etc/.wh.", "etc/.wh..", "etc/.wh...", ".wh.etc/passwd", "a/.wh..wh..opq/b"] {
+            assert!(of(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn whiteouts_are_written_as_they_are_read() {
+        assert_eq!(of(archive_name(Path::new("a/b")).to_str().unwrap()).unwrap(), Mark::Gone("a".into(), "b".into()));
+        assert_eq!(of(opaque_name(Path::new("a/b")).to_str().unwrap()).unwrap(), Mark::Opaque("a/b".into()));
+    }
+}

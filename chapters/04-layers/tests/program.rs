@@ -1,0 +1,51 @@
+//! What chapter 4's program prints, for root and for an ordinary user's namespace of a single id.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ch04-layers");
+
+/// Changes, diffs, commits and applies, in `dir`; what was said.
+fn trip(dir: &Path, wrap: &[&str]) -> String {
+    std::fs::create_dir_all(dir.join("base/old")).unwrap();
+    std::fs::write(dir.join("base/greeting"), "hello\n").unwrap();
+    std::fs::write(dir.join("base/old/file"), "old\n").unwrap();
+    let stack = "--lower base --upper new";
+    let change = "rm greeting; rm -r old; mkdir old; echo bye > farewell; echo new > old/new; touch -d @0 old . farewell old/new";
+    let mut said = String::new();
+    for arguments in [
+        format!("change {stack} -- sh -ec \"{change}\""),
+        format!("diff {stack}"),
+        format!("commit {stack} layer.tar"),
+        "digest layer.tar".to_owned(),
+        "apply layer.tar copy".to_owned(),
+        "change --lower copy --lower base --upper other -- find . ! -type d".to_owned(),
+    ] {
+        let line = format!("{PROGRAM} {arguments} | sort");
+        let shell = [wrap, &["sh", "-c", &line]].concat();
+        let output = Command::new(shell[0]).args(&shell[1..]).current_dir(dir).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        said += &format!("$ ch04-layers {arguments}\n{text}");
+    }
+    said
+}
+
+#[test]
+fn a_trip_from_layers_to_an_archive_and_back() {
+    if !process::needs::root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(trip(dir.path(), &[]));
+}
+
+#[test]
+fn the_same_trip_in_a_user_namespace_with_a_single_id_gives_the_same_digest() {
+    if !process::needs::user_namespaces() || !process::needs::program("unshare") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // Whiteouts are devices here too, and opaque marks are user. attributes.
+    insta::assert_snapshot!("a_trip_from_layers_to_an_archive_and_back", trip(dir.path(), &["unshare", "-Urm"]));
+}

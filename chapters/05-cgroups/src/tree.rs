@@ -1,0 +1,45 @@
+//! What both generations can do, each in its own way.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use process::Pid;
+
+use crate::stats::Stats;
+use crate::{CgroupPath, Error, Limits, Version};
+
+/// Whether a group's members run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Motion {
+    /// They run.
+    Running,
+    /// The kernel lets none of them run.
+    Frozen,
+}
+
+/// A cgroup tree, or the bundle of trees that v1 has.
+pub(crate) trait Tree: Debug + Send + Sync {
+    /// Which generation.
+    fn version(&self) -> Version;
+
+    /// Makes the group and everything above it; what was there already stays.
+    fn make(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error>;
+
+    /// Writes the limits.
+    fn limit(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error>;
+
+    /// Moves a process in.
+    fn add(&self, path: &CgroupPath, pid: Pid) -> Result<(), Error>;
+
+    /// The group's directories that exist: one on v2, one a controller on v1.
+    fn directories(&self, path: &CgroupPath) -> Vec<PathBuf>;
+
+    /// Begins to freeze or thaw, and returns when all members have followed.
+    fn set_motion(&self, path: &CgroupPath, motion: Motion) -> Result<(), Error>;
+
+    /// Sends SIGKILL to every member once.
+    fn kill(&self, path: &CgroupPath) -> Result<(), Error>;
+
+    /// Reads what was counted.
+    fn stats(&self, path: &CgroupPath) -> Result<Stats, Error>;
+}

@@ -1,0 +1,199 @@
+//! Chapter 6's program: what root may do before, and what is left of it after.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use privileges::seccomp::{Call, default_profile};
+use privileges::{CapSet, Capabilities, Confinement, Identity};
+use process::{CallError, CloneArgs, Event, Pid, ProcessStep, Program, explain, reaper};
+
+mod deeds;
+
+/// Take root apart: run a command with few capabilities, without new privileges and behind a system call filter.
+///
+/// Works for ordinary users too, in a user namespace. Try:
+///
+///   ch06-privileges compare                             # a dozen of root's deeds, before and after
+///   ch06-privileges compare --no-seccomp                # which of them capabilities alone would stop
+///   ch06-privileges run -- sh -c 'grep -E "Cap|Secc|NoNew" /proc/self/status'
+///   ch06-privileges ask mount --cap-add SYS_ADMIN       # the filter's answer to one call
+///   ch06-privileges program                             # the filter's instructions
+#[derive(Parser)]
+#[command(name = "ch06-privileges", version, verbatim_doc_comment)]
+struct Arguments {
+    /// Tell each kernel call as it happens ("story" or "json").
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "story")]
+    explain: Option<explain::Format>,
+    /// Add capabilities (a name, or ALL).
+    #[arg(long, global = true)]
+    cap_add: Vec<String>,
+    /// Take capabilities away.
+    #[arg(long, global = true)]
+    cap_drop: Vec<String>,
+    /// No system call filter.
+    #[arg(long, global = true)]
+    no_seccomp: bool,
+    /// Leave setuid programs their power.
+    #[arg(long, global = true)]
+    new_privileges: bool,
+    /// Who to be: `user`, `user:group`, names of this machine or numbers.
+    #[arg(long, short, global = true, default_value = "0:0")]
+    user: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command, confined.
+    Run {
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// Try what root may do, once as you are and once confined.
+    Compare,
+    /// What the filter answers to a call (its arguments as numbers).
+    Ask {
+        /// Its name: `mount`, `clone`.
+        call: String,
+        /// Its arguments.
+        arguments: Vec<u64>,
+    },
+    /// The filter's instructions.
+    Program,
+    /// The default profile, as JSON.
+    Profile,
+    /// Try the deeds and print how each went.
+    #[command(hide = true)]
+    Deeds,
+}
+
+/// A step of either chapter.
+#[derive(Debug)]
+enum Step {
+    Process(ProcessStep),
+    Privileges(privileges::Step),
+}
+
+impl process::Step for Step {
+    type State = ();
+
+    fn name(&self) -> &'static str {
+        match self {
+            Step::Process(step) => step.name(),
+            Step::Privileges(step) => step.name(),
+        }
+    }
+
+    fn run(&self, state: &mut (), channel: &mut process::channel::Inside) -> Result<(), CallError> {
+        match self {
+            Step::Process(step) => step.run(state, channel),
+            Step::Privileges(step) => step.run(state, channel),
+        }
+    }
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    if let Some(format) = arguments.explain {
+        explain::install(format);
+    }
+    let code = run(&arguments).unwrap_or_else(|error| {
+        eprintln!("ch06-privileges: {error:#}");
+        125
+    });
+    std::process::exit(i32::from(code));
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let confinement = arguments.confinement()?;
+    match &arguments.command {
+        Command::Run { command } => return start(command.clone(), &confinement.steps(), 0, None),
+        Command::Compare => deeds::compare(&confinement)?,
+        Command::Deeds => deeds::try_all(),
+        Command::Program => {
+            print!("{}", default_profile().compile(&arguments.capabilities()?)?);
+        }
+        Command::Profile => println!("{}", serde_json::to_string_pretty(&default_profile())?),
+        Command::Ask { call, arguments: given } => {
+            let mut asked = Call::named(call).with_context(|| format!("{call}: no such system call here"))?;
+            for (index, value) in given.iter().enumerate() {
+                asked = asked.with(index, *value);
+            }
+            let program = default_profile().compile(&arguments.capabilities()?)?;
+            println!("{call}: {}", program.answer(&asked).context("the filter has no answer")?);
+        }
+    }
+    Ok(0)
+}
+
+impl Arguments {
+    fn capabilities(&self) -> anyhow::Result<CapSet> {
+        Ok(CapSet::engine_default().adjusted(&self.cap_add, &self.cap_drop)?)
+    }
+
+    fn confinement(&self) -> anyhow::Result<Confinement> {
+        let capabilities = self.capabilities()?;
+        let accounts = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let identity: Identity =
+            privileges::resolve_user(&self.user, &accounts("/etc/passwd"), &accounts("/etc/group"))?;
+        // Who is not root keeps nothing across execve, unless it is in the ambient set: as in any engine.
+        let held = if identity.uid == 0 { capabilities } else { CapSet::EMPTY };
+        Ok(Confinement {
+            keyring: Some("ch06-privileges".to_owned()),
+            identity,
+            capabilities: Some(Capabilities { bounding: capabilities, ..Capabilities::container(held) }),
+            no_new_privs: !self.new_privileges,
+            seccomp: if self.no_seccomp { None } else { Some(default_profile().compile(&capabilities)?) },
+        })
+    }
+}
+
+/// Starts a command after `confining` steps, in new `namespaces`, its output into `output` if given.
+fn start(
+    command: Vec<OsString>,
+    confining: &[privileges::Step],
+    namespaces: u64,
+    output: Option<&OwnedFd>,
+) -> anyhow::Result<u8> {
+    let environment =
+        std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect()).collect();
+    let mut steps = vec![Step::Process(ProcessStep::Checkpoint("id maps"))];
+    if let Some(output) = output {
+        steps.push(Step::Process(ProcessStep::Stdio([0, output.as_raw_fd(), 2])));
+    }
+    steps.push(Step::Process(ProcessStep::ResetSignals));
+    steps.push(Step::Process(ProcessStep::CloseOnExec { preserve: 0 }));
+    steps.extend(confining.iter().cloned().map(Step::Privileges));
+    steps.push(Step::Process(ProcessStep::Exec(Program { arguments: command, environment })));
+
+    let signals = reaper::listen()?;
+    let user = if nix::unistd::geteuid().is_root() { 0 } else { libc::CLONE_NEWUSER as u64 };
+    let mut child = process::spawn(&CloneArgs { namespaces: namespaces | user, ..CloneArgs::default() }, &steps)?;
+    loop {
+        match child.next_event()? {
+            Event::Reached(..) => {
+                if user != 0 {
+                    become_root_inside(child.pid())?;
+                }
+                child.go()?;
+            }
+            Event::Failed(error) => bail!(error),
+            Event::Execed => break,
+        }
+    }
+    Ok(reaper::supervise(child.pidfd(), child.pid(), &signals)?.code())
+}
+
+/// Maps the caller to uid 0 of the child's user namespace: chapter 2's lesson in three writes.
+fn become_root_inside(pid: Pid) -> anyhow::Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
+    fs::write(format!("/proc/{pid}/uid_map"), format!("0 {uid} 1"))?;
+    fs::write(format!("/proc/{pid}/gid_map"), format!("0 {gid} 1"))?;
+    Ok(())
+}

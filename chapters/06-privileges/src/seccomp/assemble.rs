@@ -1,0 +1,200 @@
+//! From the decision table to BPF.
+//!
+//! The program that comes out:
+//!
+//! ```text
+//!     ld   [arch]
+//!     jeq  #AUDIT_ARCH, next, else: ret KILL_PROCESS
+//!     ld   [nr]
+//!     jge  #middle ─── yes ──► the same for the upper half
+//!       │ no
+//!       ▼ the same for the lower half ... down to one leaf per run of numbers with the same answer
+//! ```
+//!
+//! Filters that list calls one comparison after another cost a busy program some 300 instructions a call. A binary
+//! search needs about 7, and neighbours with the same answer share a leaf.
+
+use super::bpf::{self, Instruction, Program};
+use super::profile::{Argument, Comparison};
+use super::table::{Answer, Branch, Table};
+use super::{Arch, FilterFlags};
+use crate::Error;
+
+/// Bit 30 of a call number on x86_64 selects the x32 ABI: the same kernel entry, another table of calls. A deny-list
+/// that forgets it is no list at all. No architecture has ordinary numbers up there.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// A run of call numbers, from `first` up to the next leaf, and the code that answers them.
+struct Leaf {
+    first: u32,
+    code: Vec<Instruction>,
+}
+
+/// Assembles a filter.
+pub(super) fn program(table: &Table, flags: FilterFlags) -> Result<Program, Error> {
+    let mut instructions = vec![
+        Instruction::plain(bpf::LOAD, bpf::ARCHITECTURE),
+        Instruction::branch(bpf::EQUAL, Arch::NATIVE.audit, 1, 0),
+        answer(Answer::KILL_PROCESS),
+        Instruction::plain(bpf::LOAD, bpf::NUMBER),
+    ];
+    instructions.extend(search(&leaves(table)));
+    if instructions.len() > Program::LONGEST {
+        let reason = format!("{} instructions, the kernel takes {}", instructions.len(), Program::LONGEST);
+        return Err(Error::Profile { place: "syscalls".to_owned(), reason });
+    }
+    Ok(Program { instructions, flags })
+}
+
+/// The whole range of numbers as leaves, neighbours with the same code merged.
+fn leaves(table: &Table) -> Vec<Leaf> {
+    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut push = |first: u32, code: Vec<Instruction>| match leaves.last() {
+        Some(last) if last.code == code => {}
+        _ => leaves.push(Leaf { first, code }),
+    };
+    let mut next = 0;
+    for (&number, branches) in table.calls.range(..X32_BIT) {
+        if number > next {
+            push(next, vec![answer(table.default)]);
+        }
+        push(number, rules(branches, table.default));
+        next = number + 1;
+    }
+    push(next, vec![answer(table.default)]);
+    push(X32_BIT, vec![answer(Answer::NO_SUCH_CALL)]);
+    leaves
+}
+
+/// A binary search over leaves that are sorted by their first number. The accumulator holds the call's number.
+// hole: seccomp-search
+fn search(leaves: &[Leaf]) -> Vec<Instruction> {
+    if let [leaf] = leaves {
+        return leaf.code.clone();
+    }
+    let (lower, upper) = leaves.split_at(leaves.len() / 2);
+    let boundary = upper[0].first;
+    let (lower, upper) = (search(lower), search(upper));
+    let mut code = match u8::try_from(lower.len()) {
+        Ok(distance) => vec![Instruction::branch(bpf::AT_LEAST, boundary, distance, 0)],
+        // A comparison jumps at most 255 instructions; only the unconditional jump has 32 bits.
+        Err(_) => {
+            vec![Instruction::branch(bpf::AT_LEAST, boundary, 0, 1), Instruction::plain(bpf::JUMP, lower.len() as u32)]
+        }
+    };
+    code.extend(lower);
+    code.extend(upper);
+    code
+}
+
+/// The code for one call: each branch in turn, then the default.
+fn rules(branches: &[Branch], default: Answer) -> Vec<Instruction> {
+    let mut code: Vec<Instruction> = branches.iter().flat_map(rule).collect();
+    if branches.last().is_none_or(|last| !last.conditions.is_empty()) {
+        code.push(answer(default));
+    }
+    code
+}
+
+/// Where a comparison leads.
+#[derive(Clone, Copy)]
+enum To {
+    /// The next line.
+    Next,
+    /// The end of this condition: it holds.
+    Holds,
+    /// The end of the branch: it does not.
+    Fails,
+}
+
+/// One line of a condition, jumps still by name.
+#[derive(Clone, Copy)]
+enum Line {
+    Plain(u16, u32),
+    Test(u16, u32, To, To),
+}
+
+/// One branch: its conditions, then its answer. A condition that fails jumps behind the answer.
+fn rule(branch: &Branch) -> Vec<Instruction> {
+    let conditions: Vec<Vec<Line>> = branch.conditions.iter().map(condition).collect();
+    let length: usize = conditions.iter().map(Vec::len).sum::<usize>() + 1;
+    let mut code = Vec::with_capacity(length);
+    for lines in &conditions {
+        let end = code.len() + lines.len();
+        for line in lines {
+            let here = code.len() + 1;
+            // Six conditions of at most six lines each: every distance fits in a byte.
+            let distance = |to: To| match to {
+                To::Next => 0,
+                To::Holds => (end - here) as u8,
+                To::Fails => (length - here) as u8,
+            };
+            code.push(match *line {
+                Line::Plain(operation, k) => Instruction::plain(operation, k),
+                Line::Test(operation, k, yes, no) => Instruction::branch(operation, k, distance(yes), distance(no)),
+            });
+        }
+    }
+    code.push(answer(branch.answer));
+    code
+}
+
+/// A comparison of a 64-bit argument, made of 32-bit ones: the high word first.
+// hole: seccomp-compare
+fn condition(argument: &Argument) -> Vec<Line> {
+    use Line::{Plain, Test};
+    use To::{Fails, Holds, Next};
+    let (high_at, low_at) = bpf::argument(argument.index as u8);
+    let halves = |value: u64| ((value >> 32) as u32, value as u32);
+    let (high, low) = halves(argument.value);
+    let equal = |high, low| {
+        vec![
+            Plain(bpf::LOAD, high_at),
+            Test(bpf::EQUAL, high, Next, Fails),
+            Plain(bpf::LOAD, low_at),
+            Test(bpf::EQUAL, low, Holds, Fails),
+        ]
+    };
+    let above = |last: u16| {
+        vec![
+            Plain(bpf::LOAD, high_at),
+            Test(bpf::GREATER, high, Holds, Next),
+            Test(bpf::EQUAL, high, Next, Fails),
+            Plain(bpf::LOAD, low_at),
+            Test(last, low, Holds, Fails),
+        ]
+    };
+    match argument.op {
+        Comparison::Equal => equal(high, low),
+        Comparison::NotEqual => negated(equal(high, low)),
+        Comparison::Greater => above(bpf::GREATER),
+        Comparison::GreaterOrEqual => above(bpf::AT_LEAST),
+        Comparison::LessOrEqual => negated(above(bpf::GREATER)),
+        Comparison::Less => negated(above(bpf::AT_LEAST)),
+        Comparison::MaskedEqual => {
+            let (wanted_high, wanted_low) = halves(argument.value_two);
+            let mut lines = equal(wanted_high, wanted_low);
+            lines.insert(3, Plain(bpf::AND, low));
+            lines.insert(1, Plain(bpf::AND, high));
+            lines
+        }
+    }
+}
+
+/// The opposite condition: the same lines, the two outcomes exchanged.
+fn negated(lines: Vec<Line>) -> Vec<Line> {
+    let swap = |to: To| match to {
+        To::Next => To::Next,
+        To::Holds => To::Fails,
+        To::Fails => To::Holds,
+    };
+    let turn = |line: Line| match line {
+        Line::Test(operation, k, yes, no) => Line::Test(operation, k, swap(yes), swap(no)),
+        plain @ Line::Plain(..) => plain,
+    };
+    lines.into_iter().map(turn).collect()
+}
+
+fn answer(answer: Answer) -> Instruction {
+    Instruction::plain(bpf::RETURN, answer.0)
+}

@@ -1,0 +1,25 @@
+//! seccomp: a small program that the kernel runs before every system call.
+//!
+//! ```text
+//!  profile (JSON, names)  ──►  table (numbers → rules)  ──►  BPF program  ──►  kernel
+//!  profile.rs, default.rs      table.rs                      assemble.rs      step.rs
+//!                                                            simulate.rs: what it will answer
+//! ```
+//!
+//! The program sees only the call's number, its six arguments as numbers, the architecture and the instruction
+//! pointer: it cannot follow a pointer, so no rule can look at a path.
+//!
+//! # References
+//! seccomp(2); OCI runtime spec, `linux.seccomp`; "BPF" in linux/Documentation/networking/filter.rst
+
+mod assemble;
+mod bpf;
+mod default;
+mod profile;
+mod simulate;
+mod table;
+
+pub use bpf::{FilterFlags, Instruction, Program};
+pub use default::default_profile;
+pub use profile::{Action, Arch, Argument, Comparison, Condition, Profile, Rule};
+pub use simulate::{Call, Verdict};

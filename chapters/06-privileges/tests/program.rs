@@ -1,0 +1,82 @@
+//! The chapter's program, as a reader runs it.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+fn output(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ch06-privileges")).args(arguments).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Whether this process holds what the deeds need, so that "before" is what root may do.
+fn powerful() -> bool {
+    process::needs::root() && {
+        let held = privileges::Capabilities::of("self").unwrap().effective;
+        let needed: privileges::CapSet = "SYS_ADMIN NET_RAW MKNOD SYS_NICE SETPCAP".parse().unwrap();
+        let powerful = held.and(needed) == needed;
+        assert!(powerful || std::env::var_os("CI").is_none(), "CI lacks capabilities");
+        if !powerful {
+            eprintln!("SKIP: needs {needed}");
+        }
+        powerful
+    }
+}
+
+#[test]
+fn root_loses_most_deeds_and_keeps_some() {
+    if !powerful() {
+        return;
+    }
+    // Whether this kernel has its crypto sockets at all differs; the filter's answer does not.
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"(crypto code +nothing +)\w+ +", "$1[BEFORE] ");
+    settings.bind(|| insta::assert_snapshot!(output(&["compare"])));
+}
+
+#[test]
+fn the_five_sets_no_new_privs_and_the_filter_are_in_the_kernels_own_words() {
+    if !powerful() {
+        return;
+    }
+    insta::assert_snapshot!(output(&["run", "--", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp:)", "/proc/self/status"]));
+}
+
+#[test]
+fn somebody_who_is_not_root_holds_nothing() {
+    if !powerful() {
+        return;
+    }
+    let script = "id -u; id -g; id -G; grep -E '^Cap(Eff|Prm)' /proc/self/status";
+    insta::assert_snapshot!(output(&["run", "--user", "12345:23456", "--", "sh", "-c", script]));
+}
+
+#[test]
+fn without_no_new_privs_the_filter_is_loaded_early_and_still_holds() {
+    if !powerful() {
+        return;
+    }
+    let text = output(&[
+        "run",
+        "--new-privileges",
+        "--",
+        "sh",
+        "-c",
+        "grep -E '^(NoNew|Seccomp:)' /proc/self/status; unshare -U true",
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn users_that_could_be_misread_are_refused() {
+    for user in ["1:", ":1", "-1", "4294967296", "0x0"] {
+        let text = output(&[&format!("--user={user}"), "run", "--", "id"]);
+        assert!(text.starts_with("ch06-privileges: user "), "{user}: {text}");
+    }
+}
+
+#[test]
+fn the_filter_can_be_asked() {
+    assert_eq!(output(&["ask", "mount"]), "mount: EPERM\n");
+    assert_eq!(output(&["ask", "mount", "--cap-add", "SYS_ADMIN"]), "mount: allow\n");
+    assert_eq!(output(&["ask", "socket", "40"]), "socket: EAFNOSUPPORT\n");
+}

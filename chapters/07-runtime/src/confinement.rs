@@ -1,0 +1,131 @@
+//! The specification's process, turned into chapter 6's confinement and chapter 5's limits.
+
+use std::path::Path;
+
+use cgroups::{DeviceKind, DeviceRule, Limits};
+use oci_spec::runtime::{Capabilities as OciCapabilities, LinuxDeviceType, LinuxResources, Process, Spec};
+use privileges::{CapSet, Capabilities, Confinement, Identity, seccomp};
+use process::{ProcessStep, Resource};
+
+use crate::error::Error;
+use crate::spec::config;
+
+/// Everything that a process of this specification gives up.
+///
+/// # Errors
+/// An unknown capability; a seccomp profile that does not compile.
+pub fn confinement(spec: &Spec, process: &Process, id: &str) -> Result<Confinement, Error> {
+    let user = process.user();
+    let capabilities = process.capabilities().as_ref().map(|sets| {
+        Ok::<_, Error>(Capabilities {
+            bounding: set(sets.bounding().as_ref())?,
+            effective: set(sets.effective().as_ref())?,
+            inheritable: set(sets.inheritable().as_ref())?,
+            permitted: set(sets.permitted().as_ref())?,
+            ambient: set(sets.ambient().as_ref())?,
+        })
+    });
+    let capabilities = capabilities.transpose()?;
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let filter = profile.map(|profile| {
+        let refuse = |error: serde_json::Error| config(Path::new("config.json"), "linux.seccomp", error.to_string());
+        let value = serde_json::to_value(profile).map_err(refuse)?;
+        let profile: seccomp::Profile = serde_json::from_value(value).map_err(refuse)?;
+        let effective = capabilities.map_or(CapSet::all(), |sets| sets.effective);
+        profile.compile(&effective).map_err(Error::from)
+    });
+    Ok(Confinement {
+        keyring: Some(id.to_owned()),
+        identity: Identity {
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: user.additional_gids().clone().unwrap_or_default(),
+            umask: Some(user.umask().unwrap_or(0o022)),
+        },
+        capabilities,
+        no_new_privs: process.no_new_privileges().unwrap_or(false),
+        seccomp: filter.transpose()?,
+    })
+}
+
+fn set(names: Option<&OciCapabilities>) -> Result<CapSet, Error> {
+    let names = names.into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+    Ok(CapSet::EMPTY.adjusted(&names, &[])?)
+}
+
+/// The resource limits of a process, as steps.
+///
+/// # Errors
+/// A limit that this kernel does not have.
+pub fn limits_of_process(process: &Process) -> Result<Vec<ProcessStep>, Error> {
+    let limits = process.rlimits().iter().flatten();
+    limits
+        .map(|limit| {
+            let name = limit.typ().to_string();
+            let resource = resource(&name)
+                .ok_or_else(|| config(Path::new("config.json"), "process.rlimits", format!("{name}: unknown limit")))?;
+            Ok(ProcessStep::Limit(resource, limit.soft(), limit.hard()))
+        })
+        .collect()
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name.trim_start_matches("RLIMIT_").to_ascii_uppercase().as_str() {
+        "AS" => Resource::RLIMIT_AS,
+        "CORE" => Resource::RLIMIT_CORE,
+        "CPU" => Resource::RLIMIT_CPU,
+        "DATA" => Resource::RLIMIT_DATA,
+        "FSIZE" => Resource::RLIMIT_FSIZE,
+        "LOCKS" => Resource::RLIMIT_LOCKS,
+        "MEMLOCK" => Resource::RLIMIT_MEMLOCK,
+        "MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
+        "NICE" => Resource::RLIMIT_NICE,
+        "NOFILE" => Resource::RLIMIT_NOFILE,
+        "NPROC" => Resource::RLIMIT_NPROC,
+        "RSS" => Resource::RLIMIT_RSS,
+        "RTPRIO" => Resource::RLIMIT_RTPRIO,
+        "RTTIME" => Resource::RLIMIT_RTTIME,
+        "SIGPENDING" => Resource::RLIMIT_SIGPENDING,
+        "STACK" => Resource::RLIMIT_STACK,
+        _ => return None,
+    })
+}
+
+/// The specification's resources, as limits.
+pub fn limits_of_cgroup(resources: &LinuxResources) -> Limits {
+    let memory = resources.memory().as_ref();
+    let cpu = resources.cpu().as_ref();
+    // The specification writes -1 for "no limit"; chapter 5 writes nothing.
+    let bytes = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
+    Limits {
+        memory: bytes(memory.and_then(oci_spec::runtime::LinuxMemory::limit)),
+        memory_swap: memory.and_then(oci_spec::runtime::LinuxMemory::swap).filter(|swap| *swap != 0),
+        memory_reservation: bytes(memory.and_then(oci_spec::runtime::LinuxMemory::reservation)),
+        oom_group: false,
+        cpu_quota_us: cpu.and_then(oci_spec::runtime::LinuxCpu::quota).filter(|quota| *quota != 0),
+        cpu_period_us: cpu.and_then(oci_spec::runtime::LinuxCpu::period).filter(|period| *period != 0),
+        cpu_shares: cpu.and_then(oci_spec::runtime::LinuxCpu::shares).filter(|shares| *shares != 0),
+        cpuset_cpus: cpu.and_then(|cpu| cpu.cpus().clone()).filter(|list| !list.is_empty()),
+        cpuset_mems: cpu.and_then(|cpu| cpu.mems().clone()).filter(|list| !list.is_empty()),
+        pids: resources.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit).filter(|limit| *limit != 0),
+        devices: device_rules(resources),
+    }
+}
+
+/// The specification's device rules after chapter 5's defaults, which every container needs to work at all.
+fn device_rules(resources: &LinuxResources) -> Option<Vec<DeviceRule>> {
+    let wanted = resources.devices().as_ref().filter(|rules| !rules.is_empty())?;
+    let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
+    let rules = wanted.iter().map(|rule| DeviceRule {
+        allow: rule.allow(),
+        kind: match rule.typ() {
+            Some(LinuxDeviceType::B) => DeviceKind::Block,
+            Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Character,
+            _ => DeviceKind::All,
+        },
+        major: number(rule.major()),
+        minor: number(rule.minor()),
+        access: rule.access().clone().filter(|access| !access.is_empty()).unwrap_or_else(|| "rwm".to_owned()),
+    });
+    Some(rules.chain(cgroups::devices::default_rules().into_iter().filter(|rule| rule.allow)).collect())
+}

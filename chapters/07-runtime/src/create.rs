@@ -1,0 +1,295 @@
+//! `create`: a container that is complete, confined, and waits.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
+
+use cgroups::{Cgroup, CgroupPath, Hierarchy};
+use namespaces::isolate;
+use oci_spec::runtime::{Hook, Spec};
+use process::pty::Size;
+use process::{Event, Pid, PidFd, Spawned, state};
+
+use crate::confinement::limits_of_cgroup;
+use crate::error::Error;
+use crate::hooks;
+use crate::plan::{self, CREATED, Request, RootSource, Streams};
+use crate::spec;
+use crate::start::{self, StartSocket};
+use crate::state::{Record, State, StateDir, Status};
+
+/// What the caller does between namespaces and file system, given the container's pid.
+pub type OnNamespaces<'a> = &'a mut dyn FnMut(Pid) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A container to make.
+pub struct Create<'a> {
+    /// Its id, unique in `state`.
+    pub id: &'a str,
+    /// Its configuration.
+    pub spec: &'a Spec,
+    /// The directory that relative paths of the configuration begin at.
+    pub bundle: &'a Path,
+    /// Its root.
+    pub root: RootSource,
+    /// Its standard streams.
+    pub stdio: Stdio,
+    /// Where its state lives.
+    pub state: &'a StateDir,
+    /// Called in this process when the namespaces exist and before the file system is set up: the network.
+    pub on_namespaces: Option<OnNamespaces<'a>>,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve: u32,
+}
+
+/// Standard streams of a container.
+#[derive(Debug)]
+pub enum Stdio {
+    /// This process's own.
+    Inherit,
+    /// These.
+    Descriptors {
+        /// Standard input.
+        stdin: OwnedFd,
+        /// Standard output.
+        stdout: OwnedFd,
+        /// Standard error.
+        stderr: OwnedFd,
+    },
+    /// A terminal, whose master [`Created::console`] is.
+    Terminal {
+        /// Its size to begin with.
+        size: Size,
+    },
+}
+
+/// A container that waits to be started.
+#[derive(Debug)]
+pub struct Created {
+    /// Its first process.
+    pub pid: Pid,
+    /// The terminal's master, if it has a terminal. Take it.
+    pub console: Option<OwnedFd>,
+    child: Spawned,
+    id: String,
+    state: StateDir,
+}
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Its first process.
+    pub pid: Pid,
+    /// The same, as a descriptor: to wait for, to signal.
+    pub pidfd: PidFd,
+    /// The terminal's master, if it has one and it was not taken before.
+    pub console: Option<OwnedFd>,
+}
+
+/// Makes a container. When this returns, all of it stands but its program.
+///
+/// On an error nothing is left: not the cgroup, not the state, not the process.
+///
+/// # Errors
+/// The step that failed, in this process or in the container's init.
+///
+/// # References
+/// OCI runtime spec, runtime.md, "Create"
+pub fn create(mut request: Create<'_>) -> Result<Created, Error> {
+    spec::check_made(request.spec)?;
+    let directory = request.state.reserve(request.id)?;
+    let made = make(&mut request, &directory);
+    if made.is_err() {
+        discard(request.spec, request.id, &directory);
+    }
+    made
+}
+
+fn make(request: &mut Create<'_>, directory: &Path) -> Result<Created, Error> {
+    let Create { id, spec, bundle, .. } = *request;
+    state::write_json(&directory.join("config.json"), spec)?;
+    let attach_at = match &request.root {
+        RootSource::Directory(path) => path.clone(),
+        RootSource::Overlay(_) => directory.join("root"),
+    };
+    if let RootSource::Overlay(_) = &request.root {
+        use process::During as _;
+        std::fs::create_dir(&attach_at).during("mkdir", attach_at.display())?;
+    }
+    let socket = StartSocket::listen(directory)?;
+    let mut record = new_record(request);
+    let streams = match &request.stdio {
+        Stdio::Inherit => Streams::Descriptors([0, 1, 2]),
+        Stdio::Descriptors { stdin, stdout, stderr } => {
+            Streams::Descriptors([stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()])
+        }
+        Stdio::Terminal { size } => Streams::Terminal(*size),
+    };
+    let steps = plan::init_steps(&Request {
+        id,
+        spec,
+        bundle,
+        root: &request.root,
+        attach_at: &attach_at,
+        streams,
+        start_socket: socket.as_raw_fd(),
+        preserve: request.preserve,
+        hook_state: hook_state(&record.state),
+    })?;
+
+    let cgroup = make_cgroup(spec, id)?;
+    record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
+    let born_in = cgroup.as_ref().map(Cgroup::dir_fd).transpose()?.flatten();
+    let plan = plan::namespaces(spec)?;
+    let maps = plan::id_maps(spec);
+    let isolated = isolate(&plan, born_in.as_ref().map(OwnedFd::as_fd), Some(&maps), steps)?;
+    // From here on the child exists, and must not outlive an error.
+    let mut guard = Guard(Some(isolated.child));
+    let child = guard.child()?;
+    if let Some(cgroup) = cgroup.filter(|_| born_in.is_none()) {
+        cgroup.add(child.pid())?;
+    }
+    record.state.pid = Some(child.pid());
+    record.start_time = Some(child.pid().start_time()?);
+    request.state.write(&record)?;
+    if let Some(on_namespaces) = &mut request.on_namespaces {
+        on_namespaces(child.pid()).map_err(Error::Caller)?;
+    }
+    hooks::run(&early_hooks(spec), &hook_state(&record.state))?;
+    child.go()?;
+
+    let console = run_to_created(child)?;
+    record.state.status = Status::Created;
+    request.state.write(&record)?;
+    child.go()?;
+    let child = guard.release()?;
+    Ok(Created { pid: child.pid(), console, child, id: id.to_owned(), state: request.state.clone() })
+}
+
+impl Created {
+    /// Starts the program. Returns once it has been executed.
+    ///
+    /// # Errors
+    /// [`Error::CommandNotFound`] and [`Error::NotExecutable`] for the program; a hook's failure.
+    pub fn start(mut self) -> Result<Started, Error> {
+        let started = start::start(&self.state, &self.id);
+        if started.is_err() {
+            // Init has ended by itself after a failed exec; it is our child, so it is ours to reap.
+            self.child.pidfd().signal(process::Signal::SIGKILL).or_else(gone_already)?;
+            self.child.pidfd().wait()?;
+        }
+        started?;
+        // Emits what init told of its last steps.
+        while !matches!(self.child.next_event()?, Event::Execed) {}
+        Ok(Started { pid: self.pid, pidfd: self.child.into_pidfd(), console: self.console })
+    }
+
+    /// Gives the container to whoever reaps this process's children next; `start` can be called by anybody.
+    pub fn leave(self) -> Pid {
+        self.pid
+    }
+}
+
+fn gone_already(error: process::CallError) -> Result<(), process::CallError> {
+    if error.errno() == nix::errno::Errno::ESRCH { Ok(()) } else { Err(error) }
+}
+
+/// A child that is killed and reaped if nobody takes it.
+struct Guard(Option<Spawned>);
+
+impl Guard {
+    fn child(&mut self) -> Result<&mut Spawned, Error> {
+        self.0.as_mut().ok_or_else(|| process::CallError::refused("use", "init", "it was given away").into())
+    }
+
+    fn release(mut self) -> Result<Spawned, Error> {
+        self.0.take().ok_or_else(|| process::CallError::refused("use", "init", "it was given away").into())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take() {
+            // It may have ended and been reaped already, having reported why; then neither call finds it.
+            let _ = child.pidfd().signal(process::Signal::SIGKILL);
+            let _ = child.pidfd().wait();
+        }
+    }
+}
+
+/// Lets init run until the container stands; returns the terminal's master.
+fn run_to_created(child: &mut Spawned) -> Result<Option<OwnedFd>, Error> {
+    let mut console = None;
+    loop {
+        match child.next_event()? {
+            Event::Reached(name, _) if name == CREATED => return Ok(console),
+            Event::Reached(_, descriptor) => {
+                console = descriptor.or(console);
+                child.go()?;
+            }
+            Event::Failed(error) => return Err(error.into()),
+            Event::Execed => {
+                return Err(process::CallError::refused("run", "init", "it did not wait to be started").into());
+            }
+        }
+    }
+}
+
+fn new_record(request: &Create<'_>) -> Record {
+    let annotations = request.spec.annotations().clone().unwrap_or_default();
+    Record {
+        state: State {
+            oci_version: request.spec.version().clone(),
+            id: request.id.to_owned(),
+            status: Status::Creating,
+            pid: None,
+            bundle: request.bundle.to_owned(),
+            annotations: annotations.into_iter().collect(),
+        },
+        start_time: None,
+        cgroup: None,
+        created: jiff::Timestamp::now().to_string(),
+    }
+}
+
+pub(crate) fn hook_state(state: &State) -> String {
+    serde_json::json!(state).to_string()
+}
+
+/// Hooks that run outside before the root is set up. `prestart` is deprecated, and hosts still use it.
+fn early_hooks(spec: &Spec) -> Vec<Hook> {
+    let Some(hooks) = spec.hooks() else { return Vec::new() };
+    #[allow(deprecated)]
+    let prestart = hooks.prestart().iter().flatten();
+    prestart.chain(hooks.create_runtime().iter().flatten()).cloned().collect()
+}
+
+/// The container's cgroup: at the path that the configuration names, or at our own choice.
+fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
+    let wanted = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+    match wanted.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Ok(path.to_string_lossy().parse()?),
+        None => Ok(CgroupPath::of_container(id)?),
+    }
+}
+
+/// Makes the cgroup. Where none can be made and no limit was asked for, the container does without.
+fn make_cgroup(spec: &Spec, id: &str) -> Result<Option<Cgroup>, Error> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let limits = resources.map(limits_of_cgroup).unwrap_or_default();
+    let hierarchy = Hierarchy::detect();
+    let asked = cgroups::Limits { devices: None, ..limits.clone() };
+    if !hierarchy.is_usable() && asked.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(hierarchy.create(&cgroup_path(spec, id)?, &limits)?))
+}
+
+/// Removes what a failed `create` has made. The child is gone already.
+fn discard(spec: &Spec, id: &str, directory: &Path) {
+    // The first error is the one to report; what cannot be removed now, `delete --force` removes.
+    if let Ok(path) = cgroup_path(spec, id)
+        && let Ok(cgroup) = Cgroup::open(&path)
+    {
+        let _ = cgroup.remove();
+    }
+    let _ = std::fs::remove_dir_all(directory);
+}

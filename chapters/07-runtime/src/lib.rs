@@ -1,0 +1,39 @@
+//! Chapter 7: the OCI runtime.
+//!
+//! Six chapters have each taught one thing that makes a container. A runtime puts them in order: it reads a
+//! bundle (a root directory and a `config.json`), plans what init has to do, makes the process, and keeps
+//! just enough state that a later call can find it again.
+//!
+//! - [`plan`]: the spine: from a specification to a list of steps, and why in this order;
+//! - [`step`]: the steps of all chapters as one enum, for chapter 1's interpreter;
+//! - [`create`](create()), [`start`](start()), [`exec`](exec()), [`lifecycle`]: the operations;
+//! - [`spec`], [`mounts`], [`confinement`]: the specification's fields, turned into earlier chapters' data;
+//! - [`console`]: the terminal on our side;
+//! - [`state`]: what is known between two calls; [`hooks`]: other people's programs at points of a life.
+//!
+//! # References
+//! The OCI runtime specification: config.md, config-linux.md, runtime.md, runtime-linux.md
+
+pub mod confinement;
+pub mod console;
+pub mod create;
+pub mod error;
+pub mod exec;
+pub mod hooks;
+pub mod lifecycle;
+pub mod mounts;
+pub mod plan;
+pub mod spec;
+pub mod start;
+pub mod state;
+pub mod step;
+
+pub use create::{Create, Created, OnNamespaces, Started, Stdio, create};
+pub use error::Error;
+pub use exec::{Exec, exec};
+pub use lifecycle::{All, Force, delete, kill, list, state};
+pub use plan::RootSource;
+pub use spec::Spec;
+pub use start::start;
+pub use state::{Record, State, StateDir, Status};
+pub use step::RuntimeStep;

@@ -1,0 +1,142 @@
+//! What is done to a container from outside: look, signal, delete.
+
+use cgroups::Cgroup;
+use process::{During as _, PidFd, Signal};
+
+use crate::create::hook_state;
+use crate::error::Error;
+use crate::hooks;
+use crate::state::{Record, State, StateDir, Status};
+
+/// Whether a signal goes to the first process or to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum All {
+    /// The first process.
+    No,
+    /// Every process of the container.
+    Yes,
+}
+
+/// Whether a container that still runs is deleted too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// No: that is an error.
+    No,
+    /// Yes: it is killed first.
+    Yes,
+}
+
+/// A container's state.
+///
+/// # Errors
+/// [`Error::Unknown`].
+///
+/// # References
+/// OCI runtime spec, runtime.md, "Query State"
+pub fn state(directory: &StateDir, id: &str) -> Result<State, Error> {
+    Ok(directory.record(id)?.state)
+}
+
+/// All containers, by id.
+///
+/// # Errors
+/// Those of reading the directory.
+pub fn list(directory: &StateDir) -> Result<Vec<Record>, Error> {
+    let records = directory.ids()?.into_iter().map(|id| directory.record(&id));
+    // A container that is deleted meanwhile, or whose creator died before it wrote a state, has none to show.
+    records.filter(|record| !matches!(record, Err(Error::Unknown(_)))).collect()
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// [`Error::Status`] when it has stopped.
+///
+/// # References
+/// OCI runtime spec, runtime.md, "Kill"
+pub fn kill(directory: &StateDir, id: &str, signal: Signal, all: All) -> Result<(), Error> {
+    let record = directory.record(id)?;
+    if all == All::Yes {
+        return kill_all(&record, signal);
+    }
+    match (record.state.status, record.state.pid) {
+        (Status::Created | Status::Running, Some(pid)) => Ok(PidFd::open(pid)?.signal(signal)?),
+        (status, _) => Err(Error::Status { operation: "kill", id: id.to_owned(), status: status.to_string() }),
+    }
+}
+
+fn kill_all(record: &Record, signal: Signal) -> Result<(), Error> {
+    let Some(path) = &record.cgroup else {
+        return record.state.pid.map_or(Ok(()), |pid| Ok(PidFd::open(pid)?.signal(signal)?));
+    };
+    let cgroup = Cgroup::open(path)?;
+    if signal == Signal::SIGKILL {
+        return Ok(cgroup.kill()?);
+    }
+    for pid in cgroup.processes()? {
+        match PidFd::open(pid).and_then(|pidfd| pidfd.signal(signal)) {
+            Err(error) if error.errno() == nix::errno::Errno::ESRCH => {}
+            sent => sent?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes a stopped container: its processes, its cgroup, its state.
+///
+/// # Errors
+/// [`Error::Status`] when it still runs and `force` does not say so. With force, a container of which only
+/// half exists (its creator was killed) is removed too, and one that does not exist is none of our business.
+///
+/// # References
+/// OCI runtime spec, runtime.md, "Delete"
+pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<(), Error> {
+    let _lock = match directory.lock(id) {
+        Err(Error::Unknown(_)) if force == Force::Yes => return Ok(()),
+        lock => lock?,
+    };
+    let record = match directory.record(id) {
+        Err(Error::Unknown(_)) if force == Force::Yes => None,
+        record => Some(record?),
+    };
+    if let Some(record) = &record {
+        if record.state.status != Status::Stopped && force == Force::No {
+            let status = record.state.status.to_string();
+            return Err(Error::Status { operation: "delete", id: id.to_owned(), status });
+        }
+        end(record)?;
+    }
+    let poststop = record
+        .as_ref()
+        .and_then(|_| directory.spec(id).ok())
+        .and_then(|spec| spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()));
+    let path = directory.container(id)?;
+    std::fs::remove_dir_all(&path).during("remove", path.display())?;
+    match (record, poststop) {
+        (Some(record), Some(hooks)) => hooks::run(&hooks, &hook_state(&record.state)),
+        _ => Ok(()),
+    }
+}
+
+/// Kills what is left of a container's processes and removes its cgroup.
+fn end(record: &Record) -> Result<(), Error> {
+    if let Some(pid) = record.state.pid {
+        match PidFd::open(pid).and_then(|pidfd| {
+            pidfd.signal(Signal::SIGKILL)?;
+            pidfd.ended_within(std::time::Duration::from_secs(10))
+        }) {
+            Err(error) if error.errno() == nix::errno::Errno::ESRCH => {}
+            ended => {
+                ended?;
+            }
+        }
+    }
+    let Some(path) = &record.cgroup else { return Ok(()) };
+    let cgroup = match Cgroup::open(path) {
+        Ok(cgroup) => cgroup,
+        // It is gone: the machine was restarted, or somebody was quicker.
+        Err(_) => return Ok(()),
+    };
+    cgroup.kill()?;
+    Ok(cgroup.remove()?)
+}

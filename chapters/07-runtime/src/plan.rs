@@ -1,0 +1,299 @@
+//! The plan: from a specification to the list of steps that init takes, in the one order that works.
+
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+use layers::Overlay;
+use namespaces::{IdMap, IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Process, Spec};
+use process::pty::Size;
+use process::{CallError, ProcessStep, Program};
+use rootfs::{DeviceSupply, MountPropagationFlags, RootfsStep};
+
+use crate::confinement;
+use crate::error::Error;
+use crate::mounts;
+use crate::spec::config;
+use crate::step::RuntimeStep;
+
+/// The checkpoint at which a container is complete and waits to be started.
+pub const CREATED: &str = "created";
+
+/// Where a container's root comes from.
+#[derive(Debug, Clone)]
+pub enum RootSource {
+    /// A directory, as the OCI specification has it.
+    Directory(PathBuf),
+    /// Layers, which init itself stacks inside its mount namespace: nothing is mounted on the machine, so
+    /// nothing can be left behind there.
+    Overlay(Overlay),
+}
+
+/// Standard streams, by the numbers of inherited descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// These three.
+    Descriptors([RawFd; 3]),
+    /// A terminal of the container's own, whose master goes to the parent.
+    Terminal(Size),
+}
+
+/// What the planner needs besides the specification.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The configuration.
+    pub spec: &'a Spec,
+    /// The directory that relative paths begin at.
+    pub bundle: &'a Path,
+    /// The root.
+    pub root: &'a RootSource,
+    /// Where the root is attached, inside the container's mount namespace only.
+    pub attach_at: &'a Path,
+    /// Standard streams.
+    pub streams: Streams,
+    /// The listening socket on which `start` will say so.
+    pub start_socket: RawFd,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve: u32,
+    /// The state that hooks inside read.
+    pub hook_state: String,
+}
+
+/// All steps of a new container's init, after its namespaces exist.
+///
+/// The order is the lesson. Each line stands where it does because of another:
+/// the cgroup namespace is made only now, because it takes the cgroup that the parent has meanwhile put us in
+/// for its root; mounts come before the pivot, as their sources lie in the old root; the terminal after it, as
+/// it is the container's own; masks after every mount they could cover; the wait for `start` while we still may do
+/// what hooks need; privileges go last, and after them nothing is done but exec.
+///
+/// # Errors
+/// A field of the specification that is malformed or not supported.
+// spine
+pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
+    let Request { spec, .. } = request;
+    let process = process_of(spec)?;
+    let maps = id_maps(spec);
+    let mut steps: Vec<RuntimeStep> = Vec::new();
+    steps.extend(own_cgroup_namespace(spec).map(RuntimeStep::from));
+    steps.push(ProcessStep::NewSession.into());
+    steps.extend(names_and_clocks(spec)?.into_iter().map(RuntimeStep::from));
+
+    steps.push(RootfsStep::Isolate(root_propagation(spec)?).into());
+    steps.push(match request.root {
+        RootSource::Directory(path) => RootfsStep::BindRoot(path.clone()).into(),
+        RootSource::Overlay(overlay) => RuntimeStep::Overlay(overlay.clone()),
+    });
+    steps.push(RootfsStep::AttachRoot(request.attach_at.to_owned()).into());
+    let mounts = mounts::entries(spec, request.bundle, &maps.groups)?;
+    steps.extend(mounts.into_iter().map(|mount| RootfsStep::Mount(mount).into()));
+    steps.push(RootfsStep::Devices(mounts::devices(spec), device_supply(spec)).into());
+    steps.push(RootfsStep::Directory(process.cwd().clone()).into());
+    steps.extend(hooks_inside(spec, request, HookPoint::CreateContainer));
+    steps.push(RootfsStep::PivotRoot.into());
+
+    steps.push(RootfsStep::Parameters(parameters(spec)).into());
+    steps.extend(streams(request.streams, process));
+    let (read_only, masked) = hidden(spec);
+    steps.push(RootfsStep::ReadOnly(read_only).into());
+    steps.push(RootfsStep::Mask(masked).into());
+    if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+        steps.push(RootfsStep::ReadOnlyRoot.into());
+    }
+
+    steps.push(ProcessStep::Checkpoint(CREATED).into());
+    steps.push(ProcessStep::AwaitStart(request.start_socket).into());
+    steps.extend(hooks_inside(spec, request, HookPoint::StartContainer));
+    steps.extend(become_program(spec, process, request.id, request.preserve)?);
+    Ok(steps)
+}
+
+/// The steps of a process that joins a running container. [`namespaces::isolate`] has put it inside.
+///
+/// # Errors
+/// As [`init_steps`].
+pub fn exec_steps(spec: &Spec, process: &Process, id: &str, wanted: Streams) -> Result<Vec<RuntimeStep>, Error> {
+    let mut steps: Vec<RuntimeStep> = vec![ProcessStep::NewSession.into()];
+    steps.extend(streams(wanted, process).into_iter().filter(|step| {
+        // The console is the first process's.
+        *step != RuntimeStep::Rootfs(RootfsStep::Console)
+    }));
+    steps.extend(become_program(spec, process, id, 0)?);
+    Ok(steps)
+}
+
+/// What `create` and `exec` end with: give everything up, and become the program.
+fn become_program(spec: &Spec, process: &Process, id: &str, preserve: u32) -> Result<Vec<RuntimeStep>, Error> {
+    let mut steps: Vec<RuntimeStep> = Vec::new();
+    steps.extend(confinement::limits_of_process(process)?.into_iter().map(RuntimeStep::from));
+    if let Some(score) = process.oom_score_adj() {
+        steps.push(ProcessStep::OomScore(score).into());
+    }
+    steps.push(ProcessStep::ChangeDirectory(process.cwd().clone()).into());
+    steps.push(ProcessStep::ResetSignals.into());
+    steps.push(ProcessStep::CloseOnExec { preserve }.into());
+    let confinement = confinement::confinement(spec, process, id)?;
+    steps.extend(confinement.steps().into_iter().map(RuntimeStep::from));
+    let words = |list: &Option<Vec<String>>| list.iter().flatten().map(Into::into).collect();
+    let program = Program { arguments: words(process.args()), environment: words(process.env()) };
+    steps.push(ProcessStep::Exec(program).into());
+    Ok(steps)
+}
+
+/// The namespaces of a specification. The cgroup namespace is not among them: see [`init_steps`].
+///
+/// # Errors
+/// A path that is no namespace; a mount namespace that is not the container's own.
+pub fn namespaces(spec: &Spec) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    for wanted in spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten() {
+        let kind = kind(wanted.typ());
+        match wanted.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => plan.join.push(NamespaceFd::open(path, kind)?),
+            None if kind == NamespaceKind::Cgroup => {}
+            None => plan.create.push(kind),
+        }
+    }
+    if plan.create.contains(&NamespaceKind::Mount) {
+        return Ok(plan);
+    }
+    let reason = "a container needs a mount namespace of its own".to_owned();
+    Err(config(Path::new("config.json"), "linux.namespaces", reason))
+}
+
+/// The id maps of a container's own user namespace; the identity where it has none.
+pub fn id_maps(spec: &Spec) -> IdMaps {
+    let linux = spec.linux().as_ref();
+    let read = |list: Option<&Vec<oci_spec::runtime::LinuxIdMapping>>, file: &str| match list {
+        Some(list) if !list.is_empty() => list
+            .iter()
+            .map(|map| IdMap { inside: map.container_id(), outside: map.host_id(), count: map.size() })
+            .collect(),
+        _ => std::fs::read_to_string(file).ok().and_then(|text| IdMap::parse(&text).ok()).unwrap_or_default(),
+    };
+    IdMaps {
+        users: read(linux.and_then(|linux| linux.uid_mappings().as_ref()), "/proc/self/uid_map"),
+        groups: read(linux.and_then(|linux| linux.gid_mappings().as_ref()), "/proc/self/gid_map"),
+    }
+}
+
+pub(crate) fn kind(kind: LinuxNamespaceType) -> NamespaceKind {
+    match kind {
+        LinuxNamespaceType::Mount => NamespaceKind::Mount,
+        LinuxNamespaceType::Cgroup => NamespaceKind::Cgroup,
+        LinuxNamespaceType::Uts => NamespaceKind::Uts,
+        LinuxNamespaceType::Ipc => NamespaceKind::Ipc,
+        LinuxNamespaceType::User => NamespaceKind::User,
+        LinuxNamespaceType::Pid => NamespaceKind::Pid,
+        LinuxNamespaceType::Network => NamespaceKind::Net,
+        LinuxNamespaceType::Time => NamespaceKind::Time,
+    }
+}
+
+/// The process of a specification.
+///
+/// # Errors
+/// When there is none.
+pub fn process_of(spec: &Spec) -> Result<&Process, Error> {
+    let missing = || config(Path::new("config.json"), "process", "missing".to_owned());
+    spec.process().as_ref().ok_or_else(missing)
+}
+
+fn has_own(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
+    let namespaces = spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten();
+    namespaces.into_iter().any(|namespace| kind(namespace.typ()) == kind_wanted && namespace.path().is_none())
+}
+
+fn own_cgroup_namespace(spec: &Spec) -> Option<NamespaceStep> {
+    has_own(spec, NamespaceKind::Cgroup).then_some(NamespaceStep::Unshare(NamespaceKind::Cgroup))
+}
+
+fn names_and_clocks(spec: &Spec) -> Result<Vec<NamespaceStep>, Error> {
+    let mut steps = Vec::new();
+    if has_own(spec, NamespaceKind::Uts) {
+        steps.extend(spec.hostname().clone().map(NamespaceStep::HostName));
+        steps.extend(spec.domainname().clone().map(NamespaceStep::DomainName));
+    } else if spec.hostname().as_ref().is_some_and(|name| !name.is_empty()) {
+        let reason = "needs a uts namespace of the container's own".to_owned();
+        return Err(config(Path::new("config.json"), "hostname", reason));
+    }
+    if has_own(spec, NamespaceKind::Time) {
+        let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().clone()).unwrap_or_default();
+        let seconds = |clock: &str| offsets.get(clock).and_then(oci_spec::runtime::LinuxTimeOffset::secs).unwrap_or(0);
+        steps.push(NamespaceStep::OwnTime { monotonic: seconds("monotonic"), boottime: seconds("boottime") });
+    }
+    Ok(steps)
+}
+
+fn root_propagation(spec: &Spec) -> Result<MountPropagationFlags, Error> {
+    let wanted = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or("rslave");
+    match wanted.trim_start_matches('r') {
+        "" | "slave" => Ok(MountPropagationFlags::DOWNSTREAM),
+        "private" => Ok(MountPropagationFlags::PRIVATE),
+        // `shared` asks that mounts made inside appear on the machine; that is not confinement.
+        _ => Err(config(Path::new("config.json"), "linux.rootfsPropagation", format!("{wanted:?}: not supported"))),
+    }
+}
+
+/// Nodes are made by the machine's root alone; inside a user namespace they are borrowed.
+fn device_supply(spec: &Spec) -> DeviceSupply {
+    let confined = has_own(spec, NamespaceKind::User) || rootless::is_rootless();
+    if confined { DeviceSupply::BindFromHost } else { DeviceSupply::Make }
+}
+
+fn parameters(spec: &Spec) -> Vec<(String, String)> {
+    let parameters = spec.linux().as_ref().and_then(|linux| linux.sysctl().clone()).unwrap_or_default();
+    let mut sorted: Vec<_> = parameters.into_iter().collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+fn streams(wanted: Streams, process: &Process) -> Vec<RuntimeStep> {
+    match wanted {
+        Streams::Descriptors(numbers) => vec![ProcessStep::Stdio(numbers).into()],
+        Streams::Terminal(size) => {
+            vec![ProcessStep::Terminal { size, owner: process.user().uid() }.into(), RootfsStep::Console.into()]
+        }
+    }
+}
+
+/// Read-only and masked paths.
+fn hidden(spec: &Spec) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let linux = spec.linux().as_ref();
+    let paths = |list: Option<&Vec<String>>| list.into_iter().flatten().map(PathBuf::from).collect::<Vec<_>>();
+    let mut read_only = paths(linux.and_then(|linux| linux.readonly_paths().as_ref()));
+    read_only.extend(mounts::read_only_afterwards(spec));
+    (read_only, paths(linux.and_then(|linux| linux.masked_paths().as_ref())))
+}
+
+#[derive(Clone, Copy)]
+enum HookPoint {
+    CreateContainer,
+    StartContainer,
+}
+
+fn hooks_inside(spec: &Spec, request: &Request<'_>, point: HookPoint) -> Option<RuntimeStep> {
+    let hooks = spec.hooks().as_ref()?;
+    let list: Vec<Hook> = match point {
+        HookPoint::CreateContainer => hooks.create_container().clone()?,
+        HookPoint::StartContainer => hooks.start_container().clone()?,
+    };
+    (!list.is_empty()).then(|| RuntimeStep::Hooks(list, request.hook_state.clone()))
+}
+
+/// Joins all namespaces of a running process that differ from our own.
+///
+/// # Errors
+/// When the process is gone.
+pub fn join_all(pid: process::Pid) -> Result<Plan, CallError> {
+    let mut plan = Plan::default();
+    for kind in NamespaceKind::ALL {
+        let theirs = NamespaceFd::of(pid, kind)?;
+        if theirs.id()? != NamespaceFd::own(kind)?.id()? {
+            plan.join.push(theirs);
+        }
+    }
+    Ok(plan)
+}

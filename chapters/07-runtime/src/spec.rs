@@ -1,0 +1,148 @@
+//! The bundle's `config.json`: read, and checked for what this runtime does not do.
+
+use std::path::Path;
+
+pub use oci_spec::runtime::Spec;
+use process::During as _;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// What this runtime does not do yet. A configuration that asks for it is refused: ignoring a field would
+/// mean a container with less confinement, or other behaviour, than its author wrote down.
+const UNSUPPORTED: [&str; 21] = [
+    "/vm",
+    "/windows",
+    "/solaris",
+    "/zos",
+    "/process/ioPriority",
+    "/process/scheduler",
+    "/process/execCPUAffinity",
+    "/process/apparmorProfile",
+    "/process/selinuxLabel",
+    "/linux/intelRdt",
+    "/linux/personality",
+    "/linux/memoryPolicy",
+    "/linux/netDevices",
+    "/linux/mountLabel",
+    "/linux/seccomp/listenerPath",
+    "/linux/resources/blockIO",
+    "/linux/resources/hugepageLimits",
+    "/linux/resources/network",
+    "/linux/resources/rdma",
+    "/linux/resources/unified",
+    "/linux/resources/memory/disableOOMKiller",
+];
+
+/// The largest configuration that is read, in bytes.
+const LIMIT: u64 = 8 << 20;
+
+/// Reads and checks a bundle's configuration.
+///
+/// # Errors
+/// A missing or malformed file, with line and column; a field that is not supported, by name.
+///
+/// # References
+/// OCI runtime spec, bundle.md and config.md
+pub fn load(bundle: &Path) -> Result<Spec, Error> {
+    read(&bundle.join("config.json"))
+}
+
+/// Reads and checks one configuration file.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(file: &Path) -> Result<Spec, Error> {
+    let length = std::fs::metadata(file).during("stat", file.display())?.len();
+    if length > LIMIT {
+        return Err(config(file, "", format!("longer than {LIMIT} bytes")));
+    }
+    let text = std::fs::read_to_string(file).during("read", file.display())?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| config(file, "", error.to_string()))?;
+    check(file, &value)?;
+    serde_json::from_value(value).map_err(|error| config(file, "", error.to_string()))
+}
+
+/// Checks a configuration that was not read from a file but made.
+///
+/// # Errors
+/// A field that is not supported, by name.
+pub fn check_made(spec: &Spec) -> Result<(), Error> {
+    let file = Path::new("config.json");
+    let value = serde_json::to_value(spec).map_err(|error| config(file, "", error.to_string()))?;
+    check(file, &value)
+}
+
+fn check(file: &Path, value: &Value) -> Result<(), Error> {
+    let version = value["ociVersion"].as_str().unwrap_or_default();
+    if !version.starts_with("1.") {
+        return Err(config(file, "ociVersion", format!("{version:?} is not a 1.x version")));
+    }
+    for pointer in UNSUPPORTED {
+        if value.pointer(pointer).is_some_and(|value| !is_empty(value)) {
+            let field = pointer.trim_start_matches('/').replace('/', ".");
+            return Err(config(file, &field, "not supported".to_owned()));
+        }
+    }
+    if value["process"]["args"].as_array().is_none_or(Vec::is_empty) {
+        return Err(config(file, "process.args", "no program is named".to_owned()));
+    }
+    if !value["process"]["cwd"].as_str().is_some_and(|cwd| cwd.starts_with('/')) {
+        return Err(config(file, "process.cwd", "not an absolute path".to_owned()));
+    }
+    Ok(())
+}
+
+/// Hosts write empty objects and lists where they ask for nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
+pub(crate) fn config(file: &Path, field: &str, reason: String) -> Error {
+    let field = if field.is_empty() { "config" } else { field };
+    Error::Config { file: file.to_owned(), field: field.to_owned(), reason }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn checked(json: &str) -> Result<(), String> {
+        let value = serde_json::from_str(json).unwrap();
+        check(Path::new("config.json"), &value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn any_version_one_is_accepted() {
+        for version in ["1.0.0", "1.2.1", "1.99.0-rc.1"] {
+            let json = format!(r#"{{"ociVersion":"{version}","process":{{"args":["sh"],"cwd":"/"}}}}"#);
+            assert_eq!(checked(&json), Ok(()));
+        }
+    }
+
+    #[test]
+    fn an_unsupported_field_is_named() {
+        let json = r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},
+            "linux":{"resources":{"blockIO":{"weight":10}}}}"#;
+        assert_eq!(checked(json).unwrap_err(), "config.json: linux.resources.blockIO: not supported");
+    }
+
+    #[test]
+    fn an_empty_unsupported_field_asks_for_nothing() {
+        let json = r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},
+            "linux":{"resources":{"blockIO":{}, "network":null}}}"#;
+        assert_eq!(checked(json), Ok(()));
+    }
+
+    #[test]
+    fn a_relative_working_directory_is_refused() {
+        assert!(checked(r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"x"}}"#).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! What is known of a container between two calls of the runtime: files that a reader can `cat`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use process::state::{self, Lock};
+use process::{CallError, During as _, Pid};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The directory of all containers' states: `DIR/ID/{state.json, config.json, start.sock, root}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// Where a container is in its life.
+///
+/// # References
+/// OCI runtime spec, runtime.md, "State"
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Being made.
+    Creating,
+    /// Complete; its program has not been started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// A container's state: the fields of the specification, in its JSON names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Version of the specification.
+    pub oci_version: String,
+    /// The id.
+    pub id: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Its first process; absent once it has stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<Pid>,
+    /// The bundle's absolute path.
+    pub bundle: PathBuf,
+    /// Annotations of the configuration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What the state file holds: the state, and what is needed to find the container's kernel objects again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What the world is told.
+    pub state: State,
+    /// When the first process started, in clock ticks: with the pid, a name that is never reused.
+    pub start_time: Option<u64>,
+    /// Its cgroup, if it has one of its own.
+    pub cgroup: Option<cgroups::CgroupPath>,
+    /// RFC 3339.
+    pub created: String,
+}
+
+impl StateDir {
+    /// The directory at this path; made when the first container is.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A container's own directory.
+    ///
+    /// # Errors
+    /// An id that is not a single plain file name.
+    pub fn container(&self, id: &str) -> Result<PathBuf, Error> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+        if id.is_empty() || id.len() > 255 || id.starts_with('.') || !id.bytes().all(plain) {
+            let reason = "an id has letters, digits, _ + - . only, and does not begin with a dot";
+            return Err(CallError::refused("use id", id, reason).into());
+        }
+        Ok(self.path.join(id))
+    }
+
+    /// Takes an id: makes its directory, which must not exist.
+    pub(crate) fn reserve(&self, id: &str) -> Result<PathBuf, Error> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let directory = self.container(id)?;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700);
+        builder.recursive(true).create(&self.path).during("mkdir", self.path.display())?;
+        match builder.recursive(false).create(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists(id.to_owned())),
+            made => Ok(made.during("mkdir", directory.display()).map(|()| directory)?),
+        }
+    }
+
+    /// The ids of all containers.
+    ///
+    /// # Errors
+    /// Those of reading the directory; that it does not exist is none.
+    pub fn ids(&self) -> Result<Vec<String>, Error> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.during("read", self.path.display())?,
+        };
+        let mut ids: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// A container's record, with its status as the kernel has it now.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn record(&self, id: &str) -> Result<Record, Error> {
+        let file = self.container(id)?.join("state.json");
+        let record = state::read_json_if_there::<Record>(&file)?;
+        let mut record = record.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+        if !record.lives() {
+            record.state.status = Status::Stopped;
+            record.state.pid = None;
+        }
+        Ok(record)
+    }
+
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
+        Ok(state::write_json(&self.container(&record.state.id)?.join("state.json"), record)?)
+    }
+
+    /// Keeps two calls of the runtime from working on one container at a time.
+    pub(crate) fn lock(&self, id: &str) -> Result<Lock, Error> {
+        let directory = self.container(id)?;
+        if !directory.is_dir() {
+            return Err(Error::Unknown(id.to_owned()));
+        }
+        Ok(Lock::exclusive(&directory.join("lock"))?)
+    }
+
+    /// The configuration that the container was made from.
+    pub(crate) fn spec(&self, id: &str) -> Result<Spec, Error> {
+        crate::spec::read(&self.container(id)?.join("config.json"))
+    }
+}
+
+impl Record {
+    /// Whether the first process is still that process, and not a zombie.
+    fn lives(&self) -> bool {
+        let Some((pid, start_time)) = self.state.pid.zip(self.start_time) else { return false };
+        pid.start_time().is_ok_and(|ticks| ticks == start_time) && !is_zombie(pid)
+    }
+}
+
+/// Whether a process has ended and only waits to be reaped.
+fn is_zombie(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, None | Some('Z' | 'X'))
+}

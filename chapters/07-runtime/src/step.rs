@@ -1,0 +1,82 @@
+//! All steps of init, of every chapter so far, as one enum for one interpreter.
+
+use layers::Overlay;
+use namespaces::NamespaceStep;
+use oci_spec::runtime::Hook;
+use process::channel::Inside;
+use process::{CallError, ProcessStep, Step};
+use rootfs::{DetachedMount, RootState, RootfsStep};
+
+use crate::hooks;
+
+/// One step of a container's init.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RuntimeStep {
+    /// Chapter 1: the process itself.
+    Process(ProcessStep),
+    /// Chapter 2: its namespaces.
+    Namespace(NamespaceStep),
+    /// Chapter 3: its root.
+    Rootfs(RootfsStep),
+    /// Chapter 4: the layers that the root is made of.
+    Overlay(Overlay),
+    /// Chapter 6: what it may not do.
+    Privilege(privileges::Step),
+    /// This chapter: hooks that run inside, with the state they read on standard input.
+    Hooks(Vec<Hook>, String),
+}
+
+impl Step for RuntimeStep {
+    type State = RootState;
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Process(step) => step.name(),
+            Self::Namespace(step) => step.name(),
+            Self::Rootfs(step) => step.name(),
+            Self::Overlay(_) => "overlay",
+            Self::Privilege(step) => step.name(),
+            Self::Hooks(..) => "hooks",
+        }
+    }
+
+    fn run(&self, state: &mut RootState, channel: &mut Inside) -> Result<(), CallError> {
+        match self {
+            Self::Process(step) => step.run(&mut (), channel),
+            Self::Namespace(step) => step.run(&mut (), channel),
+            Self::Rootfs(step) => step.run(state, channel),
+            Self::Overlay(overlay) => {
+                state.mount = Some(DetachedMount::from(overlay.mount()?));
+                Ok(())
+            }
+            Self::Privilege(step) => step.apply(),
+            Self::Hooks(list, container_state) => {
+                hooks::run(list, container_state).map_err(|error| CallError::refused("run", "hooks", error))
+            }
+        }
+    }
+}
+
+impl From<ProcessStep> for RuntimeStep {
+    fn from(step: ProcessStep) -> Self {
+        Self::Process(step)
+    }
+}
+
+impl From<NamespaceStep> for RuntimeStep {
+    fn from(step: NamespaceStep) -> Self {
+        Self::Namespace(step)
+    }
+}
+
+impl From<RootfsStep> for RuntimeStep {
+    fn from(step: RootfsStep) -> Self {
+        Self::Rootfs(step)
+    }
+}
+
+impl From<privileges::Step> for RuntimeStep {
+    fn from(step: privileges::Step) -> Self {
+        Self::Privilege(step)
+    }
+}

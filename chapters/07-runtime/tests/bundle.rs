@@ -1,0 +1,180 @@
+//! A bundle's whole life under `cooper-runtime`, and what podman makes of it.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use assert_cmd::cargo::cargo_bin;
+use process::needs;
+use serde_json::{Value, json};
+
+/// A bundle with busybox in it, and a state directory.
+struct Bundle {
+    home: tempfile::TempDir,
+}
+
+impl Bundle {
+    /// `None`, with the reason printed, where the machine cannot run it.
+    fn new(arguments: &[&str]) -> Option<Self> {
+        if !needs::root() || !needs::program("busybox") {
+            return None;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let bin = home.path().join("rootfs/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
+        for name in ["sh", "cat", "id", "sleep", "hostname", "ls", "test", "grep"] {
+            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
+        }
+        let bundle = Self { home };
+        let spec = Command::new(cargo_bin("cooper-runtime")).arg("spec").current_dir(bundle.path()).output().unwrap();
+        assert!(spec.status.success(), "{spec:?}");
+        bundle.change(|config| {
+            config["process"]["args"] = json!(arguments);
+            config["hostname"] = json!("cask");
+        });
+        Some(bundle)
+    }
+
+    fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        change(&mut config);
+        std::fs::write(&file, config.to_string()).unwrap();
+    }
+
+    fn runtime(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(cargo_bin("cooper-runtime"));
+        command.arg("--root").arg(self.path().join("state")).args(arguments).current_dir(self.path());
+        command.stdin(std::process::Stdio::null()).output().unwrap()
+    }
+
+    /// The id is part of a cgroup's path, and tests run side by side.
+    fn id(&self) -> String {
+        format!("test-{}", self.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.'))
+    }
+
+    fn status(&self) -> String {
+        let output = self.runtime(&["state", &self.id()]);
+        let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    }
+
+    fn cgroup_directories(&self) -> Vec<PathBuf> {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().filter_map(Result::ok);
+        let ours = hierarchies.map(|entry| entry.path().join("cooper").join(self.id()));
+        ours.filter(|path| path.exists()).collect()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8([output.stdout.clone(), output.stderr.clone()].concat()).unwrap()
+}
+
+#[test]
+fn a_bundle_runs_and_leaves_nothing() {
+    let Some(bundle) = Bundle::new(&["sh", "-c", "hostname; id -u; (: > /x) 2>/dev/null || echo read-only; exit 5"])
+    else {
+        return;
+    };
+    let output = bundle.runtime(&["run", &bundle.id()]);
+    assert_eq!(text(&output), "cask\n0\nread-only\n");
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(std::fs::read_dir(bundle.path().join("state")).unwrap().count(), 0);
+    assert_eq!(bundle.cgroup_directories(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn create_start_exec_kill_delete_in_turn() {
+    let Some(bundle) = Bundle::new(&["sleep", "100"]) else { return };
+    let id = bundle.id();
+    // Inherited pipes would keep `output()` waiting for as long as the container lives.
+    let created = Command::new(cargo_bin("cooper-runtime"))
+        .args(["--root", bundle.path().join("state").to_str().unwrap(), "create", "--pid-file", "pid", &id])
+        .current_dir(bundle.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(created.success());
+    assert_eq!(bundle.status(), "created");
+    assert!(text(&bundle.runtime(&["delete", &id])).contains("cannot delete"));
+    assert!(bundle.runtime(&["start", &id]).status.success());
+    assert_eq!(bundle.status(), "running");
+    assert!(text(&bundle.runtime(&["start", &id])).contains("it is running"));
+    let inside = bundle.runtime(&["exec", &id, "sh", "-c", "echo $$; cat /proc/1/cmdline"]);
+    assert_eq!(text(&inside), "2\nsleep\x00100\0");
+    assert_eq!(bundle.runtime(&["exec", &id, "nothing"]).status.code(), Some(127));
+    assert!(bundle.runtime(&["kill", &id, "KILL"]).status.success());
+    while bundle.status() != "stopped" {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(bundle.runtime(&["delete", &id]).status.success());
+    assert!(text(&bundle.runtime(&["state", &id])).contains("does not exist"));
+    assert_eq!(bundle.cgroup_directories(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_cannot_be_executed_has_its_own_exit_code_and_leaves_nothing() {
+    let Some(bundle) = Bundle::new(&["nothing"]) else { return };
+    assert_eq!(bundle.runtime(&["run", &bundle.id()]).status.code(), Some(127));
+    bundle.change(|config| config["process"]["args"] = json!(["/proc/version"]));
+    assert_eq!(bundle.runtime(&["run", &bundle.id()]).status.code(), Some(126));
+    assert_eq!(std::fs::read_dir(bundle.path().join("state")).unwrap().count(), 0);
+    assert_eq!(bundle.cgroup_directories(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_failing_step_is_named_and_leaves_nothing() {
+    let Some(bundle) = Bundle::new(&["sh"]) else { return };
+    bundle.change(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/x", "type": "nosuchfs", "source": "x"}));
+    });
+    let output = bundle.runtime(&["run", &bundle.id()]);
+    assert!(text(&output).contains(r#"fsopen "nosuchfs" (on /x): ENODEV"#), "{}", text(&output));
+    assert_eq!(std::fs::read_dir(bundle.path().join("state")).unwrap().count(), 0);
+    assert_eq!(bundle.cgroup_directories(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn hooks_run_at_their_points_and_a_failing_one_stops_everything() {
+    let Some(bundle) = Bundle::new(&["sh", "-c", "echo program"]) else { return };
+    let log = bundle.path().join("log");
+    let hook =
+        |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >> {}", log.display())]}]);
+    bundle.change(|config| {
+        config["hooks"] =
+            json!({"createRuntime": hook("createRuntime"), "poststart": hook("poststart"), "poststop": hook("poststop")});
+    });
+    assert!(bundle.runtime(&["run", &bundle.id()]).status.success());
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "createRuntime\npoststart\npoststop\n");
+    bundle.change(|config| config["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]}));
+    let output = bundle.runtime(&["run", &bundle.id()]);
+    assert!(text(&output).contains("hook /bin/false"), "{}", text(&output));
+    assert_eq!(std::fs::read_dir(bundle.path().join("state")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_plan_of_the_example_is_the_chapters_table_of_contents() {
+    let Some(bundle) = Bundle::new(&["sh"]) else { return };
+    let output =
+        Command::new(cargo_bin("ch07-runtime")).args(["plan", "."]).current_dir(bundle.path()).output().unwrap();
+    let plan = text(&output);
+    // One line a step: its kind. Mounts of v1 hierarchies are as many as the machine has.
+    let mut kinds: Vec<String> = plan.lines().skip(1).map(kind).collect();
+    kinds.dedup();
+    insta::assert_snapshot!(kinds.join("\n"));
+}
+
+/// `12. Rootfs(PivotRoot)` is `Rootfs PivotRoot`.
+fn kind(line: &str) -> String {
+    let step = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
+    let mut words = step.split(['(', ' ', ')', '{']).filter(|word| !word.is_empty());
+    [words.next(), words.next()].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}

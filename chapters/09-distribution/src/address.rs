@@ -1,0 +1,191 @@
+//! Where a registry is, and what counts as the same place.
+//!
+//! Credentials are given for a place, so "the same place" is a question of safety. It is asked
+//! here and nowhere else: same scheme, same host, same port.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ureq::http::Uri;
+
+/// The registry that `docker.io` means. The name in references and the name in the network
+/// have been different since the registry's second protocol.
+const DOCKER_IO: &str = "registry-1.docker.io";
+
+/// A server: scheme, host, port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    tls: bool,
+    /// Lower case, an IPv6 address in brackets.
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The server of a registry, as references write it (`localhost:5000`, `docker.io`).
+    ///
+    /// It is `https`, except for loopback addresses and for what `insecure` names: nobody can
+    /// listen on the way to one's own machine.
+    pub fn of_registry(registry: &str, insecure: &[String]) -> Option<Origin> {
+        let authority = if registry == "docker.io" { DOCKER_IO } else { registry };
+        let plain = insecure.iter().any(|name| name == registry);
+        let uri: Uri = format!("https://{authority}/").parse().ok()?;
+        let host = uri.host()?.to_ascii_lowercase();
+        let tls = !plain && !is_loopback(&host);
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Some(Origin { tls, host, port })
+    }
+
+    /// The server that a URL names; `None` if it is no `http` or `https` URL, or one with a
+    /// user and password in it (which only ever serves to mislead).
+    pub fn of(uri: &Uri) -> Option<Origin> {
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        if uri.authority()?.as_str().contains('@') {
+            return None;
+        }
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Some(Origin { tls, host: uri.host()?.to_ascii_lowercase(), port })
+    }
+
+    /// The host's name, without the port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether what is sent there is encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether the server is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+
+    /// A URL on this server; `path` begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base())
+    }
+
+    /// Whether a request that began at `self` may go on at `next`. From an encrypted
+    /// conversation there is no way back to a plain one, and a stranger may not make us talk
+    /// to servers that only this machine can reach.
+    pub fn may_lead_to(&self, next: &Origin) -> bool {
+        let downgrade = self.tls && !next.tls;
+        let inward = next.is_loopback() && !self.is_loopback();
+        let plain_stranger = !next.tls && !next.is_loopback() && next != self;
+        !downgrade && !inward && !plain_stranger
+    }
+
+    fn base(&self) -> String {
+        let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
+        match self.port {
+            port if port == usual => format!("{scheme}://{}", self.host),
+            port => format!("{scheme}://{}:{port}", self.host),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base())
+    }
+}
+
+/// Resolves what a `Location` header says against the URL that was asked.
+///
+/// Registries send whole URLs and absolute paths; a relative path is refused, because a URL
+/// misunderstood is worse than one not followed.
+pub fn resolve_location(asked: &Uri, location: &str) -> Option<Uri> {
+    if location.starts_with('/') && !location.starts_with("//") {
+        return Origin::of(asked)?.url(location).parse().ok();
+    }
+    let uri: Uri = location.parse().ok()?;
+    Origin::of(&uri).map(|_| uri)
+}
+
+/// `text` as part of a URL's query.
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
+/// Whether a name in a URL can only be this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn registry(name: &str) -> Origin {
+        Origin::of_registry(name, &["intranet:5000".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_and_for_what_was_named() {
+        let cases = [
+            ("docker.io", "https://registry-1.docker.io"),
+            ("ghcr.io", "https://ghcr.io"),
+            ("example.org:5000", "https://example.org:5000"),
+            ("localhost:5000", "http://localhost:5000"),
+            ("127.8.9.1:80", "http://127.8.9.1"),
+            ("[::1]:5000", "http://[::1]:5000"),
+            ("intranet:5000", "http://intranet:5000"),
+            ("localhost.example.org", "https://localhost.example.org"),
+            ("127.0.0.1.example.org", "https://127.0.0.1.example.org"),
+            ("Example.ORG", "https://example.org"),
+        ];
+        for (name, url) in cases {
+            assert_eq!(registry(name).to_string(), url, "{name}");
+        }
+    }
+
+    #[test]
+    fn another_port_or_scheme_is_another_place() {
+        let of = |url: &str| Origin::of(&url.parse().unwrap());
+        assert_eq!(of("https://a/x"), of("https://A:443/y"));
+        assert_ne!(of("https://a/"), of("https://a:444/"));
+        assert_ne!(of("https://a/"), of("http://a:443/"));
+        assert_eq!(of("https://user:pass@a/"), None);
+        assert_eq!(of("ftp://a/b"), None);
+    }
+
+    #[test]
+    fn no_redirect_leads_into_the_open_or_inward() {
+        let of = |url: &str| Origin::of(&url.parse().unwrap()).unwrap();
+        assert!(of("https://a").may_lead_to(&of("https://cdn")));
+        assert!(of("http://127.0.0.1:1").may_lead_to(&of("http://127.0.0.1:2")));
+        assert!(of("http://intranet").may_lead_to(&of("http://intranet")));
+        assert!(!of("https://a").may_lead_to(&of("http://a")));
+        assert!(!of("https://a").may_lead_to(&of("https://localhost")));
+        assert!(!of("http://intranet").may_lead_to(&of("http://127.0.0.1")));
+        assert!(!of("http://127.0.0.1").may_lead_to(&of("http://a")));
+    }
+
+    #[test]
+    fn locations_are_whole_urls_or_absolute_paths() {
+        let asked = "http://localhost:5000/v2/a/blobs/uploads/".parse().unwrap();
+        let resolved = |location: &str| resolve_location(&asked, location).map(|uri| uri.to_string());
+        assert_eq!(resolved("/v2/x?y=1").unwrap(), "http://localhost:5000/v2/x?y=1");
+        assert_eq!(resolved("https://cdn/x?y=1").unwrap(), "https://cdn/x?y=1");
+        for location in ["//evil/x", "x", "", "ftp://a/b", "http://u@a/"] {
+            assert_eq!(resolved(location), None, "{location}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! An answer of a server: bounded, and never trusted to be printable.
+
+use std::io::Read;
+
+use serde_json::Value;
+use ureq::Body;
+use ureq::http::{Response, Uri};
+
+use crate::address::Origin;
+use crate::conversation::Conversation;
+use crate::error::{Error, Result};
+
+/// Most that is read of an error's body, in bytes.
+const LARGEST_ERROR: u64 = 64 << 10;
+
+/// Longest message of a registry that is passed on, in characters.
+const LONGEST_MESSAGE: usize = 300;
+
+/// An answer, and where it came from in the end.
+pub(crate) struct Answer {
+    pub(crate) url: Uri,
+    pub(crate) origin: Origin,
+    /// The `Authorization` that the request carried.
+    pub(crate) shown: Option<String>,
+    response: Response<Body>,
+}
+
+impl Answer {
+    pub(crate) fn new(response: Response<Body>, url: Uri, origin: Origin, shown: Option<String>) -> Answer {
+        Answer { url, origin, shown, response }
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The first value of a header, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// All values of a header that are text.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.response.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The body, of which no more than `limit` bytes are accepted.
+    pub(crate) fn bytes(mut self, conversation: &Conversation, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.response.body_mut().as_reader().take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|error| conversation.unreachable(&self.origin, ureq::Error::Io(error)))?;
+        if bytes.len() as u64 > limit {
+            return Err(conversation.broken(&format!("{} has more than {limit} bytes", self.url.path())));
+        }
+        Ok(bytes)
+    }
+
+    /// The body as a stream, for content whose size is known from elsewhere.
+    pub(crate) fn into_reader(self) -> impl Read + Send + use<> {
+        self.response.into_body().into_reader()
+    }
+
+    /// Reads a short body to its end and forgets it.
+    pub(crate) fn drain(&mut self) {
+        let mut body = self.response.body_mut().as_reader().take(LARGEST_ERROR);
+        // If that fails the connection is not used again, and nothing else changes.
+        let _ = std::io::copy(&mut body, &mut std::io::sink());
+    }
+
+    /// The error that an unexpected status means.
+    pub(crate) fn refusal(mut self, conversation: &Conversation, operation: &'static str) -> Error {
+        let status = self.status();
+        let message = self.message();
+        let (object, host) = (conversation.object.clone(), self.host(conversation));
+        match status {
+            401 | 403 => Error::Unauthorized { object, host, status, message },
+            _ => Error::Status { operation, object, host, status, message },
+        }
+    }
+
+    /// What the server says about an error: the specification's JSON, or else the status.
+    pub(crate) fn message(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let mut body = self.response.body_mut().as_reader().take(LARGEST_ERROR);
+        // Half a message is better than none.
+        let _ = body.read_to_end(&mut bytes);
+        let from_json = serde_json::from_slice::<Value>(&bytes).ok().and_then(|value| error_text(&value));
+        let reason = self.response.status().canonical_reason().unwrap_or("unknown status");
+        printable(from_json.as_deref().unwrap_or(reason))
+    }
+
+    /// Who answered, as a person would call it.
+    pub(crate) fn host(&self, conversation: &Conversation) -> String {
+        if self.origin == conversation.origin { conversation.registry.clone() } else { self.origin.to_string() }
+    }
+
+    pub(crate) fn narrate(&self) {
+        if !process::narrate::wanted() {
+            return;
+        }
+        let status = self.response.status();
+        let mut subject = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""));
+        for name in ["www-authenticate", "location", "content-type", "docker-content-digest", "content-length"] {
+            if let Some(value) = self.header(name) {
+                // What follows the question mark may be a signature.
+                let value = if name == "location" { value.split('?').next().unwrap_or(value) } else { value };
+                subject.push_str(&format!("; {name}: {}", printable(value)));
+            }
+        }
+        process::narrate::tell(9, "answer", "distribution-spec", "the server says", format_args!("{subject}"));
+    }
+}
+
+/// `{"errors":[{"code","message"}]}`, or the token servers' `{"details"}` and `{"error"}`.
+fn error_text(value: &Value) -> Option<String> {
+    if let Some(first) = value.get("errors").and_then(|errors| errors.get(0)) {
+        let text = |name: &str| first.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        return text("message").or_else(|| text("code")).map(str::to_owned);
+    }
+    ["error_description", "details", "message", "error"]
+        .iter()
+        .find_map(|name| value.get(name).and_then(Value::as_str))
+        .map(str::to_owned)
+}
+
+/// A stranger's text made safe for a terminal, and short.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_move_the_cursor() {
+        assert_eq!(printable("a\x1b[2Jb\nc"), "a [2Jb c");
+        assert_eq!(printable(&"x".repeat(10_000)).len(), LONGEST_MESSAGE);
+    }
+
+    #[test]
+    fn messages_are_found_in_the_forms_that_servers_use() {
+        for (json, text) in [
+            (r#"{"errors":[{"code":"C","message":"m"}]}"#, Some("m")),
+            (r#"{"errors":[{"code":"C","message":""}]}"#, Some("C")),
+            (r#"{"errors":[]}"#, None),
+            (r#"{"details":"incorrect username or password"}"#, Some("incorrect username or password")),
+            (r#"[1]"#, None),
+        ] {
+            let value = serde_json::from_str(json).unwrap_or_default();
+            assert_eq!(error_text(&value).as_deref(), text, "{json}");
+        }
+    }
+}

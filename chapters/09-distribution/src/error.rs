@@ -1,0 +1,145 @@
+//! What goes wrong between two machines, told apart so that a hint can be right.
+
+use std::io;
+
+use images::Reference;
+use layers::Digest;
+
+/// A pull, push, login or lookup that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry answers, and has no such image.
+    #[error("{reference}: no such image at {host}: {message}")]
+    UnknownImage {
+        /// What was asked for.
+        reference: Box<Reference>,
+        /// The registry that was asked.
+        host: String,
+        /// The registry's own words, or its status.
+        message: String,
+    },
+    /// The registry asks for a name and password, or for better ones. Many registries say this
+    /// of images that do not exist, too: they will not tell strangers which ones do.
+    #[error("{object}: {host} refuses access ({status}): {message}")]
+    Unauthorized {
+        /// What was asked for: a reference, or a registry for a login.
+        object: String,
+        /// Who refused.
+        host: String,
+        /// The status: 401 or 403.
+        status: u16,
+        /// The registry's own words.
+        message: String,
+    },
+    /// Nobody answers, or the conversation broke off more often than is worth trying.
+    #[error("{object}: cannot reach {host}: {reason}")]
+    Unreachable {
+        /// What was asked for.
+        object: String,
+        /// The host and port.
+        host: String,
+        /// The network's reason.
+        reason: String,
+    },
+    /// The bytes that came are not the bytes that were asked for.
+    #[error("{reference}: {what} from {host} is not what was promised: {reason}")]
+    Mismatch {
+        /// What was being pulled.
+        reference: Box<Reference>,
+        /// The manifest, config or layer.
+        what: String,
+        /// Who sent it.
+        host: String,
+        /// Expected and found.
+        reason: String,
+    },
+    /// Any other answer than the one that the specification foresees.
+    #[error("{operation} {object}: {host} answers {status}: {message}")]
+    Status {
+        /// The request's method and what it was for.
+        operation: &'static str,
+        /// What it was about.
+        object: String,
+        /// Who answered.
+        host: String,
+        /// The status.
+        status: u16,
+        /// The registry's own words.
+        message: String,
+    },
+    /// An answer that breaks the protocol's rules, or ours (size, redirects, plain http).
+    #[error("{object}: {host}: {reason}")]
+    Protocol {
+        /// What was asked for.
+        object: String,
+        /// Who answered.
+        host: String,
+        /// Which rule.
+        reason: String,
+    },
+    /// The image is there and is none that this engine can take.
+    #[error("{reference}: {reason}")]
+    Unsupported {
+        /// What was being pulled.
+        reference: Box<Reference>,
+        /// Why not.
+        reason: String,
+    },
+    /// Docker's configuration file, or a credential helper that it names.
+    #[error("{subject}: {reason}")]
+    Credentials {
+        /// The file or the program.
+        subject: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store.
+    #[error("{reference}: {source}")]
+    Images {
+        /// What was being pulled or pushed.
+        reference: Box<Reference>,
+        /// The store's reason.
+        source: Box<images::Error>,
+    },
+    /// A layer that cannot be extracted.
+    #[error("{reference}: layer {layer}: {source}")]
+    Layer {
+        /// What was being pulled.
+        reference: Box<Reference>,
+        /// The layer's blob.
+        layer: Digest,
+        /// Why not.
+        source: Box<layers::Error>,
+    },
+    /// This machine's own files.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was being done.
+        operation: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What the user may do about it, to be printed once, apart from the message.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Unauthorized { host, .. } => {
+                Some(format!("log in with `cooper login {host}`, or check that the image's name is right"))
+            }
+            Error::UnknownImage { reference, .. } => {
+                let (typed, meant) = (reference.familiar(), reference.to_string());
+                let meaning = if typed == meant { String::new() } else { format!(": {typed} means {meant}") };
+                Some(format!("check the name and the tag{meaning}"))
+            }
+            Error::Unreachable { host, .. } => {
+                Some(format!("is {host} the right registry, is it running, and is this machine online?"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The result of this chapter's operations.
+pub type Result<T> = std::result::Result<T, Error>;

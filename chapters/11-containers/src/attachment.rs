@@ -1,0 +1,92 @@
+//! A client of a container's streams.
+
+use std::os::unix::net::UnixStream;
+
+use process::{Signal, pty};
+
+use crate::console::{Console, Ended, Input, Notice, Output};
+use crate::detach::DetachKeys;
+use crate::error::Result;
+use crate::framing::{Stream, Unframer};
+use crate::monitor::client::Request;
+
+/// A connection to a running container's streams.
+#[derive(Debug)]
+pub struct Attachment {
+    pub(crate) streams: UnixStream,
+    pub(crate) run: std::path::PathBuf,
+    pub(crate) terminal: bool,
+}
+
+/// How an attached session behaves.
+#[derive(Debug, Clone, Default)]
+pub struct AttachOptions {
+    /// `-i`: pass standard input on.
+    pub interactive: bool,
+    /// `--sig-proxy=false`: keep signals to ourselves.
+    pub keep_signals: bool,
+    /// `--detach-keys`.
+    pub detach_keys: DetachKeys,
+}
+
+impl Attachment {
+    /// The raw connection, for a server that passes it on: framed as [`framing`](crate::framing) draws it, or plain with a terminal.
+    pub fn into_stream(self) -> UnixStream {
+        self.streams
+    }
+
+    /// Whether the container has a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Copies between this process's standard streams and the container, until its outputs end or the user leaves.
+    /// `signal` passes a signal on to the container.
+    ///
+    /// # Errors
+    /// When our own streams fail.
+    pub fn run(self, options: &AttachOptions, signal: &mut dyn FnMut(Signal)) -> Result<Ended> {
+        let run = self.run;
+        let writer = self.streams.try_clone().map_err(process_error("dup"))?;
+        let output = match self.terminal {
+            true => Output::Plain(self.streams.into(), Stream::Stdout),
+            false => Output::Framed(self.streams, Unframer::default()),
+        };
+        let console = Console {
+            input: options.interactive.then_some(Input::Socket(writer)),
+            outputs: vec![output],
+            terminal: self.terminal,
+            signals: !options.keep_signals,
+            until: None,
+            keys: options.detach_keys.clone(),
+        };
+        let ended = console.run(&mut |notice| match notice {
+            // A container that ended in this moment has no size any more.
+            Notice::Resized(size) => drop(resize(&run, size)),
+            Notice::Signal(number) => signal(number),
+        })?;
+        Ok(ended)
+    }
+}
+
+/// Tells a monitor the size of its client's terminal.
+pub(crate) fn resize(run: &std::path::Path, size: pty::Size) -> Result<()> {
+    let control = crate::sockets::connect(run, crate::monitor::CONTROL)?;
+    send(&control, Request::Resize(size))
+}
+
+/// Sends one request on a control connection.
+pub(crate) fn send(mut control: &UnixStream, request: Request) -> Result<()> {
+    use std::io::Write as _;
+    let mut line = serde_json::to_vec(&request).map_err(|error| process_error("encode")(error.into()))?;
+    line.push(b'\n');
+    control.write_all(&line).map_err(process_error("write"))
+}
+
+fn process_error(operation: &'static str) -> impl Fn(std::io::Error) -> crate::error::Error {
+    use process::During as _;
+    move |error| match Err::<(), _>(error).during(operation, "attach") {
+        Err(error) => error.into(),
+        Ok(()) => unreachable!("it was an error"),
+    }
+}

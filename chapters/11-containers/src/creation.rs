@@ -1,0 +1,212 @@
+//! Creating: a directory, a name, a first layer. Nothing of the kernel's is held afterwards.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use images::Image;
+use jiff::Timestamp;
+use process::During as _;
+use process::state::{self, Lock};
+
+use crate::copy_up::copy_up;
+use crate::engine::{Engine, RootChain};
+use crate::error::{Error, Result};
+use crate::id::{ContainerId, check_name, random_name};
+use crate::mounts::{MountRequest, Source, container_path};
+use crate::options::CreateOptions;
+use crate::record::{Container, Record};
+use crate::settings::{Defaults, Settings};
+use crate::stack::{Stack, make_target};
+use crate::volumes::{MountKind, MountPoint};
+
+impl Engine {
+    /// Creates a container of an image. It does not run yet.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`]; [`Error::BadValue`] for an option that makes no sense; those of the layers and volumes.
+    /// Nothing is left behind then.
+    pub fn create(&self, image: &Image, options: CreateOptions) -> Result<Container> {
+        self.create_on(RootChain::Image(Box::new(image.clone())), options)
+    }
+
+    /// Creates a container on an image or on bare layers.
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub fn create_on(&self, root: RootChain, mut options: CreateOptions) -> Result<Container> {
+        let id = ContainerId::random()?;
+        let (image_id, layers, defaults) = match root {
+            RootChain::Image(image) => (Some(image.id), image.diff_ids().to_vec(), (&image.config.config).into()),
+            RootChain::Layers(layers, defaults) => (None, layers, defaults),
+        };
+        let settings = Settings::merge(&defaults, &options, &id)?;
+        let wanted = wanted_mounts(&defaults, &options)?;
+        let name = options.name.take();
+        name.as_ref().map_or(Ok(()), |name| check_name("--name", name))?;
+
+        let directory = self.paths().container(&id);
+        DirBuilder::new().mode(0o700).create(&directory).during("mkdir", directory.display())?;
+        // Held until the record is there: a directory without a record that nobody holds is a crash's, and prune's.
+        let _making = Lock::exclusive(&directory.join("lock"))?;
+        let record = self.claim_name(&id, name).map(|name| Record {
+            id,
+            name,
+            created: Timestamp::now(),
+            image_id,
+            layers,
+            settings,
+            options,
+            mounts: Vec::new(),
+        });
+        let made = record.map(|record| Container { paths: self.paths().clone(), record });
+        let made = made.and_then(|container| self.furnish(container, &wanted));
+        if made.is_err() {
+            // The first error is the one to tell; what cannot be removed now, prune will.
+            let _ = std::fs::remove_dir_all(&directory);
+        }
+        made
+    }
+
+    /// Makes volumes and the first layer, then writes the record: from then on the container exists.
+    fn furnish(&self, mut container: Container, wanted: &[MountRequest]) -> Result<Container> {
+        let mut volumes = Vec::new();
+        let furnished = self.mount_points(wanted, &mut volumes).and_then(|mounts| {
+            container.record.mounts = mounts;
+            Stack::of(&container, self.snapshots()).furnish(|root| {
+                for point in &container.record.mounts {
+                    if let MountKind::Volume { name, .. } = &point.kind {
+                        copy_up(root, &point.target, &self.volumes().data(name))?;
+                    }
+                    // A socket or a device is mounted on a file, like a file; volumes and memory on directories.
+                    let directory = point.kind != MountKind::Bind || point.source.is_dir();
+                    make_target(root, &point.target, directory)?;
+                }
+                for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
+                    make_target(root, Path::new(file), false)?;
+                }
+                for directory in ["proc", "dev", "sys", container.record.settings.workdir.as_str()] {
+                    make_target(root, Path::new(directory), true)?;
+                }
+                Ok(())
+            })?;
+            // Without a state.json, a container is `created`: one file fewer to wait for the disk for.
+            Ok(state::write_json(&container.directory().join("container.json"), container.record())?)
+        });
+        if let Err(error) = furnished {
+            self.forget_name(container.name());
+            for name in volumes {
+                // The first error is the one to tell.
+                let _ = self.volumes().remove(&name);
+            }
+            return Err(error);
+        }
+        Ok(container)
+    }
+
+    /// Turns wishes into sources: volumes are made, missing host directories too. Anonymous volumes are added to `made`.
+    fn mount_points(&self, wanted: &[MountRequest], made: &mut Vec<String>) -> Result<Vec<MountPoint>> {
+        let mut points = Vec::new();
+        for request in wanted {
+            let (kind, source) = match &request.source {
+                Source::Bind { path, create } => (MountKind::Bind, host_source(path, *create)?),
+                Source::Tmpfs { options } => (MountKind::Tmpfs { options: options.clone() }, PathBuf::new()),
+                Source::Volume { name } => {
+                    let (volume, _) = self.volumes().ensure(name.as_deref())?;
+                    if volume.anonymous {
+                        made.push(volume.name.clone());
+                    }
+                    let source = self.volumes().data(&volume.name);
+                    (MountKind::Volume { anonymous: volume.anonymous, name: volume.name }, source)
+                }
+            };
+            let (target, propagation) = (request.target.clone(), request.propagation.clone());
+            points.push(MountPoint { kind, source, target, read_only: request.read_only, propagation });
+        }
+        Ok(points)
+    }
+
+    /// Gives the container its name, or one that nobody has.
+    fn claim_name(&self, id: &ContainerId, wanted: Option<String>) -> Result<String> {
+        for attempt in 0..100 {
+            let name = match &wanted {
+                Some(name) => name.clone(),
+                None if attempt < 10 => random_name()?,
+                // A thousand containers have used up the easy ones.
+                None => format!("{}_{}", random_name()?, &id.as_str()[..4 + attempt % 8]),
+            };
+            match self.take_name(&name, id) {
+                Err(Error::NameInUse { .. }) if wanted.is_none() => {}
+                taken => return taken.map(|()| name),
+            }
+        }
+        Err(Error::bad("--name", "", "no free name was found: give one"))
+    }
+
+    /// Takes a name: the file `names/NAME` holds the id of who has it. O(1), however many containers there are.
+    pub(crate) fn take_name(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let _lock = Lock::exclusive(&self.paths().names().join(".lock"))?;
+        if let Some(holder) = self.holder_of(name)?
+            && holder != *id
+            && self.paths().container(&holder).exists()
+        {
+            return Err(Error::NameInUse { name: name.to_owned(), id: holder.short().to_owned() });
+        }
+        Ok(state::write(&self.paths().names().join(name), id.as_str().as_bytes())?)
+    }
+
+    /// Whose name that is, by the file alone.
+    pub(crate) fn holder_of(&self, name: &str) -> Result<Option<ContainerId>> {
+        let path = self.paths().names().join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Ok(Err(error).during("read", path.display())?),
+        }
+    }
+
+    /// Lets a name go.
+    pub(crate) fn forget_name(&self, name: &str) {
+        // A name whose container is gone is free in any case: see take_name.
+        let _ = std::fs::remove_file(self.paths().names().join(name));
+    }
+}
+
+/// What was asked for, and the image's volumes that nothing was asked for in place of. One mount a target.
+fn wanted_mounts(defaults: &Defaults, options: &CreateOptions) -> Result<Vec<MountRequest>> {
+    let mut wanted: Vec<MountRequest> = Vec::new();
+    for request in &options.mounts {
+        if wanted.iter().any(|other| other.target == request.target) {
+            return Err(Error::bad("--volume", request.target.display().to_string(), "two mounts on one path"));
+        }
+        wanted.push(request.clone());
+    }
+    for volume in &defaults.volumes {
+        // An image that declares `../../etc` (CVE-2022-23648) declares `/etc` of its own root, here as everywhere.
+        let target = container_path("VOLUME", &volume.to_string_lossy(), &volume.to_string_lossy())?;
+        if !wanted.iter().any(|other| other.target == target) {
+            let source = Source::Volume { name: None };
+            wanted.push(MountRequest { source, target, read_only: false, propagation: None });
+        }
+    }
+    Ok(wanted)
+}
+
+/// A host path to bind: `-v` makes a missing one a directory, as docker does.
+fn host_source(path: &Path, create: bool) -> Result<PathBuf> {
+    match path.try_exists().during("stat", path.display())? {
+        true => {}
+        false if create => std::fs::create_dir_all(path).during("mkdir", path.display())?,
+        false => {
+            let shown = path.display().to_string();
+            return Err(Error::bad("--mount", shown, "the source does not exist (-v would make a directory)"));
+        }
+    }
+    Ok(path.to_path_buf())
+}
+
+/// Whether somebody is just making the container in `directory`.
+pub(crate) fn is_being_made(directory: &Path) -> bool {
+    let lock = OpenOptions::new().write(true).open(directory.join("lock"));
+    lock.is_ok_and(|file| file.try_lock().is_err())
+}

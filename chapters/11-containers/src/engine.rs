@@ -1,0 +1,221 @@
+//! The engine: a library over a state directory.
+
+use std::path::{Path, PathBuf};
+
+use images::{Image, Store};
+use layers::{DiffId, Snapshots};
+use network::Networks;
+use process::During as _;
+use process::state;
+
+use crate::error::{Error, Result, While as _};
+use crate::id::{ContainerId, check_name};
+use crate::logs::{LogOptions, Logs};
+use crate::paths::{Paths, private_directory};
+use crate::record::Container;
+use crate::settings::Defaults;
+use crate::volumes::Volumes;
+
+/// An engine: images, layers, volumes, networks and containers below one pair of directories.
+///
+/// There is no process behind it. Every call reads the files, does its work under the locks that it needs, and
+/// writes them; the CLI and the daemon are two callers like any other.
+#[derive(Debug)]
+pub struct Engine {
+    paths: Paths,
+    store: Store,
+    snapshots: Snapshots,
+    networks: Networks,
+    monitor: PathBuf,
+}
+
+/// Which containers a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum All {
+    /// Every one.
+    Yes,
+    /// Only those that run.
+    No,
+}
+
+/// How `rm` goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RemoveOptions {
+    /// `-f`: kill it first if it runs.
+    pub force: bool,
+    /// `-v`: its anonymous volumes, too.
+    pub volumes: bool,
+}
+
+/// What a container's root is made of.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made once a container and moved once")]
+pub enum RootChain {
+    /// An image.
+    Image(Box<Image>),
+    /// Layers, lowest first, and what stands in for an image's configuration: a build's step.
+    Layers(Vec<DiffId>, Defaults),
+}
+
+/// What a prune removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// The containers.
+    pub containers: Vec<ContainerId>,
+    /// Bytes of disk that came back.
+    pub bytes: u64,
+}
+impl Engine {
+    /// Opens the engine of whoever calls: first thing in `main`, before anything makes a thread.
+    ///
+    /// For root that is [`Engine::open`]. An ordinary user's process first becomes root of the user's own namespace
+    /// (chapter 2), from where everything else is the same. `paths` of `None` means the user's default ones.
+    ///
+    /// # Errors
+    /// Where user namespaces are forbidden; directories that cannot be made.
+    pub fn open_as_user(paths: Option<Paths>) -> Result<Self> {
+        let paths = paths.unwrap_or_else(Paths::default_for_user);
+        private_directory(&paths.run)?;
+        namespaces::rootless::enter(&paths.run)?;
+        Self::open(paths)
+    }
+
+    /// Opens the engine below `paths`, and makes what is missing there.
+    ///
+    /// # Errors
+    /// Directories that cannot be made or read.
+    pub fn open(paths: Paths) -> Result<Self> {
+        paths.make()?;
+        let store = Store::open(paths.images()).doing("open", "the image store")?;
+        let snapshots = Snapshots::open(paths.layers()).doing("open", "the layers")?;
+        let networks = Networks::open(&paths.data, &paths.run).doing("open", "the networks")?;
+        let monitor = std::env::current_exe().during("readlink", "/proc/self/exe")?;
+        Ok(Self { paths, store, snapshots, networks, monitor })
+    }
+
+    /// Uses another binary for monitors than the running one: a test's, for which the running one is the test.
+    #[must_use]
+    pub fn with_monitor(self, monitor: impl Into<PathBuf>) -> Self {
+        Self { monitor: monitor.into(), ..self }
+    }
+
+    /// Where it keeps things.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Its images.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its layers.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Its networks.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// Its volumes.
+    pub fn volumes(&self) -> Volumes {
+        Volumes::of(&self.paths)
+    }
+
+    /// The binary that monitors are made of.
+    pub(crate) fn monitor(&self) -> &Path {
+        &self.monitor
+    }
+
+    /// The containers, newest first.
+    ///
+    /// # Errors
+    /// Those of reading the directories. A container that another process is just removing is no error.
+    pub fn list(&self, all: All) -> Result<Vec<Container>> {
+        let mut containers = Vec::new();
+        for id in self.ids()? {
+            let Some(container) = Container::load(&self.paths, &id)? else { continue };
+            if all == All::Yes || container.life()?.status.is_live() {
+                containers.push(container);
+            }
+        }
+        containers.sort_by_key(|container| std::cmp::Reverse(container.record.created));
+        Ok(containers)
+    }
+
+    /// Finds a container by its name, its id, or the beginning of its id.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
+    pub fn find(&self, name_or_id: &str) -> Result<Container> {
+        let missing = || Error::NoSuchContainer(name_or_id.to_owned());
+        let asked = name_or_id.strip_prefix('/').unwrap_or(name_or_id);
+        if let Ok(id) = asked.parse::<ContainerId>() {
+            return self.container(&id);
+        }
+        if check_name("name", asked).is_ok()
+            && let Some(id) = self.holder_of(asked)?
+            && let Some(container) = Container::load(&self.paths, &id)?
+        {
+            return Ok(container);
+        }
+        if asked.is_empty() || !asked.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let mut ids = self.ids()?;
+        ids.retain(|id| id.as_str().starts_with(asked));
+        match &ids[..] {
+            [id] => self.container(id),
+            [] => Err(missing()),
+            several => Err(Error::Ambiguous { prefix: asked.to_owned(), count: several.len() }),
+        }
+    }
+
+    /// The container with exactly this id.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`].
+    pub fn container(&self, id: &ContainerId) -> Result<Container> {
+        Container::load(&self.paths, id)?.ok_or_else(|| Error::NoSuchContainer(id.short().to_owned()))
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`], [`Error::BadValue`].
+    pub fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        check_name("name", name)?;
+        let mut container = self.container(id)?;
+        let _lock = container.lock()?;
+        self.take_name(name, id)?;
+        let before = std::mem::replace(&mut container.record.name, name.to_owned());
+        state::write_json(&container.directory().join("container.json"), container.record())?;
+        if before != name {
+            self.forget_name(&before);
+        }
+        Ok(())
+    }
+
+    /// What a container has printed.
+    ///
+    /// # Errors
+    /// Those of opening the log.
+    pub fn logs(&self, id: &ContainerId, options: &LogOptions) -> Result<Logs> {
+        let container = self.container(id)?;
+        let monitor = container.monitor();
+        Ok(Logs::open(&container.log_file(), options, monitor)?)
+    }
+
+    /// The ids of all container directories.
+    pub(crate) fn ids(&self) -> Result<Vec<ContainerId>> {
+        let directory = self.paths.containers();
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&directory).during("read", directory.display())? {
+            let entry = entry.during("read", directory.display())?;
+            ids.extend(entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok()));
+        }
+        Ok(ids)
+    }
+}

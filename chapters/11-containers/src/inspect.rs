@@ -1,0 +1,203 @@
+//! `inspect`: what is known of a container, in Docker's shape.
+
+use jiff::Timestamp;
+use network::PortMapping;
+use serde_json::{Map, Value, json};
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::id::ContainerId;
+use crate::record::{Container, Life, Status};
+use crate::volumes::{MountKind, MountPoint};
+
+/// Docker's way to say "never".
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl Engine {
+    /// Everything about a container, as `docker inspect` writes it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`](crate::Error::NoSuchContainer), or a state file that cannot be read.
+    ///
+    /// # References
+    /// Docker Engine API, "Inspect a container"
+    pub fn inspect(&self, id: &ContainerId) -> Result<Value> {
+        let container = self.container(id)?;
+        let life = container.life()?;
+        let record = container.record();
+        let args = record.settings.args();
+        let (path, args) = args.split_first().map_or((String::new(), &[][..]), |(path, args)| (path.clone(), args));
+        Ok(json!({
+            "Id": record.id,
+            "Created": record.created,
+            "Path": path,
+            "Args": args,
+            "State": state(&life),
+            "Image": record.image_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "ResolvConfPath": container.directory().join("resolv.conf"),
+            "HostnamePath": container.directory().join("hostname"),
+            "HostsPath": container.directory().join("hosts"),
+            "LogPath": container.log_file(),
+            "Name": format!("/{}", record.name),
+            "RestartCount": 0,
+            "Driver": "overlay",
+            "Platform": "linux",
+            "HostConfig": host_config(&container),
+            "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
+            "Config": config(&container),
+            "NetworkSettings": network(&container, &life),
+        }))
+    }
+}
+
+fn state(life: &Life) -> Value {
+    let time = |time: Option<Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
+    let unknown = life.status == Status::Exited && life.exit_code.is_none();
+    json!({
+        "Status": life.status,
+        "Running": life.status.is_live(),
+        "Paused": life.status == Status::Paused,
+        "Restarting": false,
+        "OOMKilled": life.oom_killed,
+        "Dead": false,
+        "Pid": life.pid.map_or(0, process::Pid::get),
+        // Docker has no word for "unknown", and clients want a number: -1 is none that a process can end with.
+        "ExitCode": if unknown { -1 } else { i64::from(life.exit_code.unwrap_or(0)) },
+        "Error": if unknown { "exit code unknown: the container's monitor was killed" } else { &life.error },
+        "StartedAt": time(life.started_at),
+        "FinishedAt": time(life.finished_at),
+    })
+}
+
+fn config(container: &Container) -> Value {
+    let record = container.record();
+    let (settings, options) = (&record.settings, &record.options);
+    let exposed: Map<String, Value> = settings.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
+    json!({
+        "Hostname": settings.hostname,
+        "User": settings.user,
+        "Tty": options.terminal,
+        "OpenStdin": options.interactive,
+        "StdinOnce": options.stdin_once,
+        "Env": settings.env,
+        "Cmd": settings.cmd,
+        "Image": options.image,
+        "WorkingDir": settings.workdir,
+        "Entrypoint": if settings.entrypoint.is_empty() { Value::Null } else { json!(settings.entrypoint) },
+        "Labels": settings.labels,
+        "ExposedPorts": exposed,
+        "StopSignal": settings.stop_signal,
+        "StopTimeout": options.stop_timeout,
+    })
+}
+
+fn host_config(container: &Container) -> Value {
+    let options = &container.record().options;
+    let binds: Vec<String> = container
+        .record()
+        .mounts
+        .iter()
+        .filter_map(|mount| {
+            let source = match &mount.kind {
+                MountKind::Bind => mount.source.display().to_string(),
+                MountKind::Volume { name, anonymous: false } => name.clone(),
+                MountKind::Volume { .. } | MountKind::Tmpfs { .. } => return None,
+            };
+            Some(format!("{source}:{}:{}", mount.target.display(), if mount.read_only { "ro" } else { "rw" }))
+        })
+        .collect();
+    let resources = &options.resources;
+    json!({
+        "Binds": binds,
+        "NetworkMode": options.network.mode.as_str(),
+        "PortBindings": ports(&options.network.publish),
+        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "AutoRemove": options.auto_remove,
+        "LogConfig": { "Type": "json-file", "Config": {} },
+        "Privileged": options.security.privileged,
+        "CapAdd": options.security.cap_add,
+        "CapDrop": options.security.cap_drop,
+        "GroupAdd": options.groups,
+        "ReadonlyRootfs": options.read_only,
+        "ShmSize": options.shm_size.unwrap_or(64 << 20),
+        "Sysctls": options.sysctls,
+        "Memory": resources.memory.unwrap_or(0),
+        "MemoryReservation": resources.memory_reservation.unwrap_or(0),
+        "MemorySwap": resources.memory_swap.or(resources.memory.map(|bytes| bytes.saturating_mul(2) as i64)).unwrap_or(0),
+        "NanoCpus": resources.nano_cpus.unwrap_or(0),
+        "CpuShares": resources.cpu_shares.unwrap_or(0),
+        "CpuPeriod": resources.cpu_period.unwrap_or(0),
+        "CpuQuota": resources.cpu_quota.unwrap_or(0),
+        "CpusetCpus": resources.cpuset_cpus.clone().unwrap_or_default(),
+        "PidsLimit": resources.pids_limit.unwrap_or(crate::spec::DEFAULT_PIDS),
+    })
+}
+
+fn mount(point: &MountPoint) -> Value {
+    let (kind, name) = match &point.kind {
+        MountKind::Bind => ("bind", None),
+        MountKind::Volume { name, .. } => ("volume", Some(name)),
+        MountKind::Tmpfs { .. } => ("tmpfs", None),
+    };
+    let mut mount = json!({
+        "Type": kind,
+        "Source": point.source,
+        "Destination": point.target,
+        "Mode": "",
+        "RW": !point.read_only,
+        "Propagation": if kind == "bind" { point.propagation.as_deref().unwrap_or("rprivate") } else { "" },
+    });
+    if let Some(name) = name {
+        mount["Name"] = json!(name);
+        mount["Driver"] = json!("local");
+    }
+    mount
+}
+
+/// `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`
+fn ports(mappings: &[PortMapping]) -> Value {
+    let mut ports: Map<String, Value> = Map::new();
+    for mapping in mappings {
+        let target = format!("{}/{}", mapping.container_port, mapping.protocol);
+        let binding = json!({ "HostIp": mapping.host_ip, "HostPort": mapping.host_port.to_string() });
+        match ports.entry(target).or_insert_with(|| json!([])) {
+            Value::Array(bindings) => bindings.push(binding),
+            _ => unreachable!("only arrays are inserted"),
+        }
+    }
+    Value::Object(ports)
+}
+
+fn network(container: &Container, life: &Life) -> Value {
+    let mut published = ports(&life.ports);
+    if let (true, Some(ports)) = (life.status.is_live(), published.as_object_mut()) {
+        for port in &container.record().settings.exposed_ports {
+            ports.entry(port.clone()).or_insert(Value::Null);
+        }
+    }
+    let mut networks = Map::new();
+    for endpoint in &life.endpoints {
+        networks.insert(
+            endpoint.network.to_string(),
+            json!({
+                "IPAddress": endpoint.address,
+                "IPPrefixLen": endpoint.prefix_length,
+                "Gateway": endpoint.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+                "MacAddress": endpoint.mac,
+                "Aliases": container.record().options.network.aliases,
+            }),
+        );
+    }
+    if networks.is_empty() {
+        networks.insert(container.record().options.network.mode.as_str().to_owned(), json!({ "IPAddress": "" }));
+    }
+    let first = life.endpoints.first();
+    json!({
+        "Ports": published,
+        "IPAddress": first.map(|endpoint| endpoint.address.to_string()).unwrap_or_default(),
+        "IPPrefixLen": first.map_or(0, |endpoint| endpoint.prefix_length),
+        "Gateway": first.and_then(|endpoint| endpoint.gateway).map(|gateway| gateway.to_string()).unwrap_or_default(),
+        "MacAddress": first.map(|endpoint| json!(endpoint.mac)).unwrap_or(json!("")),
+        "Networks": networks,
+    })
+}

@@ -1,0 +1,73 @@
+//! Chapter 11: the life of a container.
+//!
+//! Chapter 7 runs a bundle and forgets it. An engine remembers: a container has a name, a log, volumes and an exit code, it
+//! goes on when the terminal that started it is closed, and it can be asked how it is. Where is all
+//! that kept, if there is no daemon?
+//!
+//! In files, and in one small process for each container. The files ([`record`]) say what it is and how far it got. The
+//! process ([`monitor`]) is its parent: it holds what only a living process can hold (pipes, a terminal, a
+//! pidfd) and writes down how the container ends. Everybody else, the command line or a daemon, is a visitor who
+//! reads files and knocks at a socket; whoever of them dies, the container does not notice.
+//!
+//! ```text
+//!   cooper run ──exec──> monitor ──clone3──> container
+//!       │                  │ log.json
+//!       └── attach.sock ───┘ state.json
+//! ```
+//!
+//! In reading order:
+//!
+//! - [`options`], [`mounts`], [`settings`]: what is asked, and what the image says to it
+//! - [`paths`], [`id`], [`record`], [`volumes`] and `copy_up`: the files; [`error`]
+//! - [`engine`], then `creation`, `stack` and `copy_up`: a container that does not run yet
+//! - [`spec`]: the pure function from a container to the OCI's document
+//! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
+//!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
+//! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
+//! - [`logs`], [`exec`], [`inspect`], `lifecycle`, `removal`: everything that is done to it
+
+pub mod attachment;
+pub mod console;
+mod copy_up;
+mod creation;
+pub mod detach;
+pub mod engine;
+pub mod error;
+pub mod exec;
+pub mod framing;
+pub mod id;
+pub mod inspect;
+mod lifecycle;
+pub mod logs;
+pub mod monitor;
+pub mod mounts;
+pub mod options;
+pub mod paths;
+pub mod record;
+mod removal;
+pub mod running;
+pub mod settings;
+mod sockets;
+pub mod spec;
+mod stack;
+mod sys;
+pub mod volumes;
+mod watcher;
+
+pub use attachment::{AttachOptions, Attachment};
+pub use console::Ended;
+pub use detach::DetachKeys;
+pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain};
+pub use error::{Error, Result};
+pub use exec::ExecOptions;
+pub use framing::{Stream, Unframer};
+pub use id::ContainerId;
+pub use logs::{LogLine, LogOptions, Logs};
+pub use mounts::{MountRequest, Source};
+pub use network::{PortMapping, Protocol};
+pub use options::{CreateOptions, Network, NetworkMode, Resources, Seccomp, Security, Ulimit};
+pub use paths::Paths;
+pub use record::{Container, Life, Record, Status};
+pub use running::{Running, StartOptions};
+pub use settings::{Defaults, Settings};
+pub use volumes::{MountKind, MountPoint, Volume, Volumes};

@@ -1,0 +1,218 @@
+//! Waiting, stopping, killing, pausing: what is done to a container that runs.
+
+use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::time::{Duration, Instant};
+
+use cgroups::{Cgroup, CgroupPath};
+use process::{During as _, Signal, pty, signals};
+
+use crate::attachment::{Attachment, resize, send};
+use crate::engine::Engine;
+use crate::error::{Error, Result, While as _};
+use crate::id::ContainerId;
+use crate::monitor::client::{Reply, Request};
+use crate::monitor::{ATTACH, CONTROL};
+use crate::record::{Container, Life, Status};
+use crate::sockets;
+
+/// What a container is given to end by itself, unless it or the caller says otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long cleaning up after a killed container may take.
+const CLEANING: Duration = Duration::from_secs(5);
+
+/// How a wait ended.
+enum Waited {
+    /// The container ended; `None` if nobody knows how.
+    Ended(Option<u8>),
+    /// It did not, in the time that was given.
+    StillThere,
+}
+
+impl Engine {
+    /// Connects to the streams of a running container: what it prints from now on.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] when it does not run.
+    pub fn attach(&self, id: &ContainerId) -> Result<Attachment> {
+        let container = self.running(id, "attach")?;
+        let run = container.run_directory();
+        Ok(Attachment { streams: sockets::connect(&run, ATTACH)?, run, terminal: container.record.options.terminal })
+    }
+
+    /// Tells a container with a terminal how large the user's is.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] when it does not run.
+    pub fn resize(&self, id: &ContainerId, size: pty::Size) -> Result<()> {
+        resize(&self.running(id, "resize")?.run_directory(), size)
+    }
+
+    /// Waits until a container does not run, and says how it ended; at once if it does not run now.
+    /// `None` means that nobody knows: its monitor was killed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], and those of talking to its monitor.
+    pub fn wait(&self, id: &ContainerId) -> Result<Option<u8>> {
+        match wait_for(&self.container(id)?, None)? {
+            Waited::Ended(code) => Ok(code),
+            Waited::StillThere => Ok(None),
+        }
+    }
+
+    /// Asks a container to end, and after `patience` (its own, else 10 s) makes it. Fine if it does not run.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when even SIGKILL does not end it: a process is stuck in the kernel.
+    pub fn stop(&self, id: &ContainerId, patience: Option<Duration>) -> Result<()> {
+        let container = self.container(id)?;
+        if !container.life()?.status.is_live() {
+            return self.bury(&container);
+        }
+        let own = container.record.options.stop_timeout.map(Duration::from_secs);
+        let patience = patience.or(own).unwrap_or(PATIENCE);
+        let signal = signals::parse(&container.record.settings.stop_signal)?;
+        // A frozen process takes no signal until it is thawed.
+        self.thaw_if_paused(&container)?;
+        self.send_signal(&container, signal)?;
+        if let Waited::Ended(_) = wait_for(&container, Some(patience))? {
+            return Ok(());
+        }
+        self.kill_and_wait(&container)
+    }
+
+    /// Sends a signal to a container's first process.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] when it does not run.
+    pub fn kill(&self, id: &ContainerId, signal: Signal) -> Result<()> {
+        let container = self.container(id)?;
+        if !container.life()?.status.is_live() {
+            return Err(wrong_state(&container, "kill", "running")?);
+        }
+        if signal == Signal::SIGKILL {
+            self.thaw_if_paused(&container)?;
+        }
+        self.send_signal(&container, signal)
+    }
+
+    /// Kills a container and waits until everything is released.
+    pub(crate) fn kill_and_wait(&self, container: &Container) -> Result<()> {
+        // Not written down, since it is about to end: a full disk must not keep it alive.
+        if container.life()?.status == Status::Paused {
+            cgroup(container.id())?.thaw().doing("unpause", container.name())?;
+        }
+        self.send_signal(container, Signal::SIGKILL)?;
+        match wait_for(container, Some(CLEANING))? {
+            Waited::Ended(_) => Ok(()),
+            Waited::StillThere => Err(Error::TimedOut {
+                operation: "kill",
+                object: container.name().to_owned(),
+                seconds: CLEANING.as_secs(),
+                awaited: match container.life()?.pid {
+                    Some(pid) => format!("process {pid} to end (see /proc/{pid}/stack: it is stuck in the kernel)"),
+                    None => "its monitor to clean up".to_owned(),
+                },
+            }),
+        }
+    }
+
+    /// Freezes every process of a container.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`]; where cgroups cannot freeze, why not.
+    pub fn pause(&self, id: &ContainerId) -> Result<()> {
+        let container = self.running(id, "pause")?;
+        let _lock = container.lock()?;
+        cgroup(id)?.freeze().doing("pause", container.name())?;
+        Ok(container.write_life(&Life { status: Status::Paused, ..container.life()? })?)
+    }
+
+    /// Lets a frozen container go on.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`].
+    pub fn unpause(&self, id: &ContainerId) -> Result<()> {
+        let container = self.container(id)?;
+        if container.life()?.status != Status::Paused {
+            return Err(wrong_state(&container, "unpause", "paused")?);
+        }
+        self.thaw_if_paused(&container)
+    }
+
+    fn thaw_if_paused(&self, container: &Container) -> Result<()> {
+        let _lock = container.lock()?;
+        let life = container.life()?;
+        if life.status == Status::Paused {
+            cgroup(container.id())?.thaw().doing("unpause", container.name())?;
+            container.write_life(&Life { status: Status::Running, ..life })?;
+        }
+        Ok(())
+    }
+
+    fn send_signal(&self, container: &Container, signal: Signal) -> Result<()> {
+        let sent = runtime::kill(&self.runtime(), container.id().as_str(), signal, runtime::All::No);
+        match sent {
+            // It ended while we made up our mind: that is what the signal was for.
+            Err(_) if !container.claims_to_live() => Ok(()),
+            sent => sent.doing("signal", container.name()),
+        }
+    }
+
+    /// The runtime's state directory.
+    pub(crate) fn runtime(&self) -> runtime::StateDir {
+        runtime::StateDir::new(self.paths().runtime())
+    }
+
+    /// A container that must be running for `operation`.
+    pub(crate) fn running(&self, id: &ContainerId, operation: &'static str) -> Result<Container> {
+        let container = self.container(id)?;
+        if container.life()?.status != Status::Running {
+            return Err(wrong_state(&container, operation, "running")?);
+        }
+        Ok(container)
+    }
+}
+
+/// The cgroup of a container that runs.
+pub(crate) fn cgroup(id: &ContainerId) -> Result<Cgroup> {
+    let path = CgroupPath::of_container(id.as_str()).doing("name", "cgroup")?;
+    Cgroup::open(&path).doing("open", "cgroup")
+}
+
+/// The error for a container in the wrong state.
+pub(crate) fn wrong_state(container: &Container, operation: &'static str, needed: &'static str) -> Result<Error> {
+    let status = container.life()?.status.as_str().to_owned();
+    Ok(Error::WrongState { id: container.id().short().to_owned(), status, operation, needed })
+}
+
+/// Waits for a container's end, through its monitor.
+fn wait_for(container: &Container, limit: Option<Duration>) -> Result<Waited> {
+    let end = limit.map(|limit| Instant::now() + limit);
+    let Some(monitor) = container.monitor() else { return Ok(Waited::Ended(container.life()?.exit_code)) };
+    // Between a monitor's birth and its sockets, and between their end and its own, there is nobody to ask: look again.
+    let answer = sockets::connect(&container.run_directory(), CONTROL).map_err(Error::from);
+    if let Ok(control) = answer.and_then(|control| send(&control, Request::Wait).map(|()| control)) {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+        control.set_read_timeout(left).during("setsockopt SO_RCVTIMEO", "control")?;
+        let mut line = String::new();
+        match BufReader::new(control).read_line(&mut line) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(Waited::StillThere);
+            }
+            _ => {}
+        }
+        if let Ok(Reply::Exited { code }) = serde_json::from_str(&line) {
+            return Ok(Waited::Ended(Some(code)));
+        }
+    }
+    loop {
+        let tick = Duration::from_millis(20);
+        if monitor.ended_within(tick)? || !container.claims_to_live() {
+            return Ok(Waited::Ended(container.life()?.exit_code));
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Ok(Waited::StillThere);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Writing a container's log: Docker's json-file, bounded.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use process::{CallError, During as _};
+
+use crate::framing::Stream;
+use crate::logs::{LINE, LogLine};
+
+/// A log file of this many bytes is put aside and a new one begun.
+pub(super) const ROTATE_AT: u64 = 16 << 20;
+
+/// How many files are kept, the current one included: 64 MB a container at most.
+pub(crate) const FILES: u32 = 4;
+
+/// A container's log.
+///
+/// One JSON object a line, as `docker logs` and every log shipper read it:
+///
+/// ```text
+/// {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.678901234Z"}
+/// ```
+///
+/// A text without newline at its end is a part of a longer line: its rest comes in the next object of its stream.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    rotate_at: u64,
+    partial: [Vec<u8>; 2],
+    lost: u64,
+}
+
+impl Journal {
+    /// Continues the log at `path`, or begins it.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub(super) fn open(path: &Path) -> Result<Self, CallError> {
+        let file = open(path)?;
+        let length = file.metadata().during("fstat", path.display())?.len();
+        let partial = [Vec::new(), Vec::new()];
+        Ok(Self { path: path.to_path_buf(), file, length, rotate_at: ROTATE_AT, partial, lost: 0 })
+    }
+
+    /// Adds output. Whole lines are written at once, an unfinished one waits for its end.
+    pub(super) fn add(&mut self, stream: Stream, bytes: &[u8]) {
+        let mut entries = Vec::new();
+        let held = &mut self.partial[stream as usize];
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for part in piece.chunks(LINE) {
+                held.extend_from_slice(part);
+                if held.ends_with(b"\n") || held.len() >= LINE {
+                    encode(&mut entries, stream, held);
+                    held.clear();
+                }
+            }
+        }
+        self.write(&entries);
+    }
+
+    /// Writes the unfinished lines: the outputs have ended. Returns how many entries were lost to a full disk.
+    pub(super) fn finish(&mut self) -> u64 {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let held = std::mem::take(&mut self.partial[stream as usize]);
+            if !held.is_empty() {
+                let mut entries = Vec::new();
+                encode(&mut entries, stream, &held);
+                self.write(&entries);
+            }
+        }
+        self.lost
+    }
+
+    /// A full disk costs log lines, never the container: what could not be written is counted and given up.
+    fn write(&mut self, entries: &[u8]) {
+        if entries.is_empty() {
+            return;
+        }
+        if self.length > 0 && self.length + entries.len() as u64 > self.rotate_at && self.rotate().is_err() {
+            self.lost += 1;
+            return;
+        }
+        match self.file.write_all(entries) {
+            Ok(()) => self.length += entries.len() as u64,
+            Err(_) => {
+                self.lost += entries.iter().filter(|byte| **byte == b'\n').count() as u64;
+                // Half an entry would spoil the next one. If even this fails, readers skip what they cannot parse.
+                let _ = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::End(0)));
+            }
+        }
+    }
+
+    /// `log.json.2` becomes `.3`, `.1` becomes `.2`, `log.json` becomes `.1`.
+    fn rotate(&mut self) -> Result<(), CallError> {
+        for age in (0..FILES - 1).rev() {
+            let (from, to) = (aged(&self.path, age), aged(&self.path, age + 1));
+            match std::fs::rename(&from, &to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).during("rename", from.display());
+                }
+                _ => {}
+            }
+        }
+        self.file = open(&self.path)?;
+        self.length = 0;
+        Ok(())
+    }
+}
+
+/// The path of the file that was put aside `age` rotations ago; 0 is the current one.
+pub(crate) fn aged(path: &Path, age: u32) -> PathBuf {
+    if age == 0 { path.to_path_buf() } else { path.with_added_extension(age.to_string()) }
+}
+
+fn open(path: &Path) -> Result<File, CallError> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).during("open", path.display())
+}
+
+fn encode(into: &mut Vec<u8>, stream: Stream, text: &[u8]) {
+    let time = jiff::Timestamp::now();
+    let line = LogLine { log: String::from_utf8_lossy(text).into_owned(), stream, time };
+    // Writing to a vector cannot fail, and a LogLine has no map with odd keys.
+    if serde_json::to_writer(&mut *into, &line).is_ok() {
+        into.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn texts(path: &Path) -> Vec<String> {
+        let lines = std::fs::read_to_string(path).unwrap();
+        lines.lines().map(|line| serde_json::from_str::<LogLine>(line).unwrap().log).collect()
+    }
+
+    #[test]
+    fn a_line_is_logged_when_it_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.json");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.add(Stream::Stdout, b"one\ntw");
+        journal.add(Stream::Stderr, b"err\n");
+        assert_eq!(texts(&path), ["one\n", "err\n"]);
+        journal.add(Stream::Stdout, b"o\n\nrest");
+        journal.finish();
+        assert_eq!(texts(&path), ["one\n", "err\n", "two\n", "\n", "rest"]);
+    }
+
+    #[test]
+    fn a_long_line_is_logged_in_parts_and_never_held_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.json");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.add(Stream::Stdout, &[b'x'; 3 * LINE + 7]);
+        journal.add(Stream::Stdout, b"\n");
+        assert_eq!(texts(&path).iter().map(String::len).collect::<Vec<_>>(), [LINE, LINE, LINE, 8]);
+    }
+
+    #[test]
+    fn a_log_never_grows_beyond_its_four_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.json");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.rotate_at = 1000;
+        for number in 0..200 {
+            journal.add(Stream::Stdout, format!("line {number}\n").as_bytes());
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count() as u32, FILES);
+        assert!((0..FILES).all(|age| aged(&path, age).metadata().unwrap().len() <= 1000));
+        assert_eq!(texts(&path).last().unwrap(), "line 199\n");
+    }
+}

@@ -1,0 +1,178 @@
+//! From a record to a running program: streams, plan, network, runtime, in this order.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use cgroups::Controller;
+use jiff::Timestamp;
+use process::{During as _, Pid, PidFd, pty};
+use runtime::{Create, RootSource, Spec, Stdio};
+
+use super::exchange::{Exchange, Service, Streams};
+use super::journal::Journal;
+use super::wiring::{Wiring, wire};
+use super::{ATTACH, CONTROL};
+use crate::engine::Engine;
+use crate::error::{Error, Result, While as _};
+use crate::framing::Stream;
+use crate::id::ContainerId;
+use crate::lifecycle::cgroup;
+use crate::record::{Container, Life, Status};
+use crate::sockets;
+use crate::spec::Plan;
+use crate::stack::{Stack, resolve_user};
+
+/// A container that runs, and what its monitor holds of it.
+pub(super) struct Launched {
+    /// The loop to be in from now on.
+    pub(super) exchange: Exchange,
+    /// Its first process.
+    pub(super) process: PidFd,
+    pub(super) pid: Pid,
+    /// What state.json is to say.
+    pub(super) life: Life,
+    /// Held ports and helpers, which end when they are dropped.
+    pub(super) holdings: Wiring,
+}
+
+/// Starts the container. On an error the caller releases whatever was made.
+pub(super) fn launch(
+    engine: &Engine,
+    container: &Container,
+    attached: Option<UnixStream>,
+    size: Option<pty::Size>,
+) -> Result<Launched> {
+    let spec = plan(engine, container)?;
+    write_spec(container, &spec)?;
+    empty_directory(&container.directory().join("work"))?;
+
+    let run = container.run_directory();
+    let listeners = (sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?);
+    let journal = Journal::open(&container.log_file())?;
+    let (stdio, mut streams) = streams(container, size)?;
+
+    let mut wiring = Wiring::default();
+    let mut on_namespaces = |pid: Pid| wire(engine, container, pid, &mut wiring).map_err(Into::into);
+    let created = runtime::create(Create {
+        id: container.id().as_str(),
+        spec: &spec,
+        bundle: &container.directory(),
+        root: RootSource::Overlay(Stack::of(container, engine.snapshots()).overlay()?),
+        stdio,
+        state: &engine.runtime(),
+        on_namespaces: Some(&mut on_namespaces),
+        preserve: 0,
+    });
+    let mut created = created.map_err(|error| because(error, container))?;
+    streams.take_terminal(created.console.take(), container)?;
+    let service = wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>);
+    let mut exchange = Exchange::new(streams, journal, listeners, service)?;
+    attached.map_or(Ok(()), |socket| exchange.join(socket))?;
+
+    let started = created.start().map_err(|error| because(error, container))?;
+    let life = Life {
+        status: Status::Running,
+        pid: Some(started.pid),
+        started_at: Some(Timestamp::now()),
+        endpoints: wiring.endpoints.clone(),
+        ports: wiring.ports(),
+        ..Life::default()
+    };
+    Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings: wiring })
+}
+
+/// The container's spec, with its user looked up in its own files as they are now.
+fn plan(engine: &Engine, container: &Container) -> Result<Spec> {
+    let record = container.record();
+    let stack = Stack::of(container, engine.snapshots());
+    let user = stack.look(|root| resolve_user(root, &record.settings.user, &record.options.groups))?;
+    let rootless = namespaces::rootless::is_rootless();
+    Plan {
+        id: container.id(),
+        settings: &record.settings,
+        options: &record.options,
+        user,
+        mounts: &record.mounts,
+        files: container.directory(),
+        rootless,
+        can_limit: can_limit(),
+        obtainable: privileges::CapSet::obtainable(),
+        kernel: kernel(),
+    }
+    .spec()
+}
+
+/// The spec, for readers and for `exec`. It is made anew at every start, so that it need not survive a power cut.
+fn write_spec(container: &Container, spec: &Spec) -> Result<()> {
+    let path = container.directory().join("config.json");
+    let text = serde_json::to_vec_pretty(spec).doing("write", path.display())?;
+    Ok(fs::write(&path, text).during("write", path.display())?)
+}
+
+/// Whether this engine may set limits on this machine.
+fn can_limit() -> bool {
+    let hierarchy = cgroups::Hierarchy::detect();
+    hierarchy.is_usable() && hierarchy.controllers().contains(&Controller::Pids)
+}
+
+/// The running kernel's version: major and minor.
+fn kernel() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// The container's ends of its streams, and ours.
+fn streams(container: &Container, size: Option<pty::Size>) -> Result<(Stdio, Streams)> {
+    let options = &container.record().options;
+    let mut ours = Streams { terminal: None, stdin: None, outputs: Vec::new(), stdin_once: options.stdin_once };
+    if options.terminal {
+        return Ok((Stdio::Terminal { size: size.unwrap_or_default() }, ours));
+    }
+    let stdin: OwnedFd = if options.interactive {
+        let (theirs, our) = std::io::pipe().during("pipe", "stdin")?;
+        ours.stdin = Some(our.into());
+        theirs.into()
+    } else {
+        fs::File::open("/dev/null").during("open", "/dev/null")?.into()
+    };
+    let (out, stdout) = std::io::pipe().during("pipe", "stdout")?;
+    let (err, stderr) = std::io::pipe().during("pipe", "stderr")?;
+    ours.outputs = vec![(out.into(), Stream::Stdout), (err.into(), Stream::Stderr)];
+    Ok((Stdio::Descriptors { stdin, stdout: stdout.into(), stderr: stderr.into() }, ours))
+}
+
+impl Streams {
+    /// A terminal's master carries both directions; input only if that was asked for.
+    fn take_terminal(&mut self, master: Option<OwnedFd>, container: &Container) -> Result<()> {
+        let Some(master) = master else { return Ok(()) };
+        if container.record().options.interactive {
+            self.stdin = Some(master.try_clone().during("dup", "terminal")?);
+        }
+        self.terminal = Some(master);
+        Ok(())
+    }
+}
+
+/// overlayfs wants its work directory empty; after a crash it may not be.
+fn empty_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        removed => removed.during("remove", path.display())?,
+    }
+    Ok(fs::create_dir(path).during("mkdir", path.display())?)
+}
+
+/// The runtime's error with its exit code.
+fn because(error: runtime::Error, container: &Container) -> Error {
+    let exit_code = error.exit_code();
+    Error::Below { operation: "start", object: container.name().to_owned(), source: Box::new(error), exit_code }
+}
+
+/// Whether the kernel killed something in the container for want of memory. Asked before the cgroup goes.
+pub(super) fn was_oom_killed(id: &ContainerId) -> bool {
+    cgroup(id).is_ok_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0))
+}

@@ -1,0 +1,247 @@
+//! The monitor: the parent that a container has all its life.
+//!
+//! One small process a container. It starts the container, holds its streams and its terminal, writes its log,
+//! answers its questions about names, waits for its end, and takes back everything that it held. It outlives the command
+//! that started it, and if it dies itself nobody else does: the container's name is then in nobody's hands but `prune`'s.
+//!
+//! It has one thread. That is what allows it to make the container in its own process (invariant 3), and it keeps
+//! it small.
+
+pub(crate) mod client;
+mod exchange;
+pub(crate) mod journal;
+mod launch;
+mod wiring;
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use process::{During as _, PidFd, pty};
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::id::ContainerId;
+use crate::paths::Paths;
+use crate::record::{Container, Life, Status};
+use crate::running::Report;
+use crate::sys;
+use crate::watcher::Watcher;
+use exchange::Exchange;
+use launch::Launched;
+
+/// The socket of the streams, in a container's run directory.
+pub(crate) const ATTACH: &str = "attach.sock";
+/// The socket of requests.
+pub(crate) const CONTROL: &str = "control.sock";
+
+/// How long clients that do not read are waited for after the container's end.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a binary does that is told to be a monitor; `args` are those after the word `monitor`.
+///
+/// Call it from `main` before anything else makes a thread.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let orders = match Orders::parse(args) {
+        Ok(orders) => orders,
+        Err(reason) => {
+            eprintln!("monitor: {reason} (this command is for the engine itself)");
+            return ExitCode::from(125);
+        }
+    };
+    let Ok((reports, attached)) = leave_the_caller(&orders) else { return ExitCode::from(125) };
+    if let Some(format) = orders.explain {
+        process::explain::install(format);
+    }
+    let mut reporter = Reporter(reports);
+    match watch(&orders, attached, &mut reporter) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            reporter.say(&Report::Failed { message: error.to_string(), exit_code: error.exit_code() });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What `start` wrote on the command line.
+struct Orders {
+    paths: Paths,
+    id: ContainerId,
+    attached: bool,
+    explain: Option<process::explain::Format>,
+    size: Option<pty::Size>,
+}
+
+impl Orders {
+    fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let (mut data, mut run, mut id, mut attached, mut explain, mut size) = (None, None, None, false, None, None);
+        let mut args = args;
+        while let Some(arg) = args.next() {
+            match arg.to_str() {
+                Some("--data") => data = args.next(),
+                Some("--run") => run = args.next(),
+                Some("--attached") => attached = true,
+                Some(text) if text.starts_with("--explain=") => explain = Some(text["--explain=".len()..].parse()?),
+                Some(text) if text.starts_with("--size=") => size = Some(read_size(&text["--size=".len()..])?),
+                Some(text) => id = Some(text.parse::<ContainerId>().map_err(|error| error.to_string())?),
+                None => return Err(format!("{arg:?} is no argument of it")),
+            }
+        }
+        let (Some(data), Some(run), Some(id)) = (data, run, id) else {
+            return Err("expected --data DIR --run DIR ID".to_owned());
+        };
+        Ok(Self { paths: Paths { data: data.into(), run: run.into() }, id, attached, explain, size })
+    }
+}
+
+/// `ROWSxCOLUMNS`.
+fn read_size(text: &str) -> Result<pty::Size, String> {
+    let number = |text: &str| text.parse::<u16>().map_err(|error| error.to_string());
+    let (rows, columns) = text.split_once('x').ok_or("a size is ROWSxCOLUMNS")?;
+    Ok(pty::Size { rows: number(rows)?, columns: number(columns)? })
+}
+
+/// Becomes a process of its own: no parent that waits, no terminal, no session that could be hung up.
+///
+/// The standard streams that `start` left are taken away from where a program that the monitor runs (nft, pasta)
+/// would inherit them.
+fn leave_the_caller(orders: &Orders) -> Result<(OwnedFd, Option<UnixStream>)> {
+    sys::close_inherited();
+    sys::fork_away()?;
+    std::env::set_current_dir("/").during("chdir", "/")?;
+    // Fails only for a leader of a process group, which a process that was just forked is not.
+    let _ = rustix::process::setsid();
+    // Whoever the runtime leaves behind (a hook's child) becomes ours to reap, and not init's to puzzle over.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during("prctl", "PR_SET_CHILD_SUBREAPER")?;
+    let take = |fd: rustix::fd::BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3).during("dup", "standard stream");
+    let reports = take(rustix::stdio::stdout())?;
+    let attached = orders.attached.then(|| take(rustix::stdio::stdin()).map(UnixStream::from)).transpose()?;
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").during("open", "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).during("dup2", "stdin")?;
+    rustix::stdio::dup2_stdout(&null).during("dup2", "stdout")?;
+    Ok((reports, attached))
+}
+
+/// A container's whole run, from the monitor's side.
+// spine
+fn watch(orders: &Orders, attached: Option<UnixStream>, reporter: &mut Reporter) -> Result<()> {
+    let engine = Engine::open(orders.paths.clone())?;
+    let container = engine.container(&orders.id)?;
+    if namespaces::rootless::is_rootless() {
+        namespaces::rootless::hold(&orders.paths.run)?;
+    }
+
+    // Only one of two that start it at once may: the other finds it running.
+    let lock = container.lock()?;
+    if container.life()?.status.is_live() {
+        return Err(crate::lifecycle::wrong_state(&container, "start", "not running")?);
+    }
+    engine.release(container.id())?; // what an earlier monitor's death may have left
+    crate::paths::private_directory(&container.run_directory())?;
+    Watcher::this()?.write(&container.run_directory())?;
+
+    // A container that nobody could find in its state.json (a full disk) has not started either.
+    let launched = launch::launch(&engine, &container, attached, orders.size)
+        .and_then(|launched| Ok(container.write_life(&launched.life).map(|()| launched)?));
+    let launched = launched.inspect_err(|error| give_up(&engine, &container, error))?;
+    let Launched { mut exchange, process, pid, holdings, .. } = launched;
+    drop(lock);
+    reporter.say(&Report::Started { pid });
+    if orders.explain.is_some() && !orders.attached {
+        reporter.go_quiet()?;
+    }
+
+    exchange.until_exit(&process)?;
+    let code = finish(&engine, &container, &process, &mut exchange)?;
+    drop(holdings);
+    reporter.say(&Report::Exited { code });
+    exchange.announce(code);
+    // Everything is released and everybody knows. What remains is to let slow readers read.
+    Ok(exchange.drain(PATIENCE)?)
+}
+
+/// Takes back everything, and writes down how it ended. With `--rm`, nothing of it remains.
+fn finish(engine: &Engine, container: &Container, process: &PidFd, exchange: &mut Exchange) -> Result<u8> {
+    let code = process.wait()?.code();
+    reap_orphans();
+    // How it ended is still to be told, even where a full disk keeps it from being written down; and what could not be
+    // removed, prune will.
+    if let Err(error) = write_down(engine, container, code, exchange) {
+        eprintln!("monitor: {error}");
+    }
+    Ok(code)
+}
+
+/// Releases, writes state.json, and only then lets go of the run directory, all under the container's lock.
+///
+/// A container whose run directory is gone counts as one that does not run: whoever saw it gone before the end was
+/// written would take the exit code for unknown, and a `start` in between would have its new state overwritten by ours.
+fn write_down(engine: &Engine, container: &Container, code: u8, exchange: &mut Exchange) -> Result<()> {
+    let oom_killed = launch::was_oom_killed(container.id());
+    let lost = exchange.finish_log();
+    let _lock = container.lock()?;
+    let released = engine.release_kernel_objects(container.id());
+    let written = if container.record.options.auto_remove {
+        engine.remove_files(container, true)
+    } else {
+        let life = Life {
+            status: Status::Exited,
+            pid: None,
+            finished_at: Some(Timestamp::now()),
+            exit_code: Some(code),
+            oom_killed,
+            error: released.as_ref().err().map(Error::to_string).unwrap_or_default(),
+            log_lines_lost: lost,
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            ..container.life()?
+        };
+        container.write_life(&life).map_err(Error::from)
+    };
+    // As long as the run directory is there, prune finds what could not be released.
+    released.and_then(|()| engine.forget_run(container.id())).and(written)
+}
+
+/// The container did not start: nothing of the attempt remains but the reason.
+///
+/// The error of the start is the one to tell, whatever else goes wrong; what could not be released, prune will.
+fn give_up(engine: &Engine, container: &Container, error: &Error) {
+    let released = engine.release(container.id());
+    let noted = match container.record.options.auto_remove {
+        true => engine.remove_files(container, true),
+        false => container.life().map_err(Error::from).and_then(|life| {
+            let (error, exit_code) = (error.to_string(), Some(error.exit_code()));
+            Ok(container.write_life(&Life { error, exit_code, ..life })?)
+        }),
+    };
+    if let Err(second) = released.and(noted) {
+        eprintln!("monitor: {second}");
+    }
+}
+
+/// Waits for processes that were left to us. None is the usual number.
+fn reap_orphans() {
+    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+}
+
+/// The way back to `start`.
+struct Reporter(OwnedFd);
+
+impl Reporter {
+    /// Says it, if anybody still listens: a command that has ended does not, and that is its right.
+    fn say(&mut self, report: &Report) {
+        if let Ok(mut line) = serde_json::to_vec(report) {
+            line.push(b'\n');
+            let _ = rustix::io::write(&self.0, &line);
+        }
+    }
+
+    /// Lets go of the caller's standard error, which it may be waiting for the end of.
+    fn go_quiet(&self) -> Result<()> {
+        let null = std::fs::OpenOptions::new().write(true).open("/dev/null").during("open", "/dev/null")?;
+        Ok(rustix::stdio::dup2_stderr(&null).during("dup2", "stderr")?)
+    }
+}

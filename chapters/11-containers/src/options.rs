@@ -1,0 +1,250 @@
+//! What may be asked of a new container: plain data, one field for each flag of `run`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mounts::MountRequest;
+use network::PortMapping;
+
+/// Everything that `create` and `run` let one ask for.
+///
+/// The CLI, the daemon, build and compose all fill in this one struct, so an option means the same
+/// whichever door it came through. `Default` is what `docker run IMAGE` means. The struct is stored
+/// as it is in `container.json`: what was asked for stays apart from what it was turned into
+/// (`config.json`).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CreateOptions {
+    /// `--name`; a random one if absent.
+    pub name: Option<String>,
+    /// The image as the user wrote it, for `ps` and `inspect`.
+    pub image: String,
+    /// What follows the image on the command line; replaces the image's `Cmd`.
+    pub command: Vec<String>,
+    /// `--entrypoint`; `Some(vec![])` clears the image's. Giving one also drops the image's `Cmd`.
+    pub entrypoint: Option<Vec<String>>,
+    /// `-e`: `NAME=VALUE`. (A bare `NAME` is looked up by the CLI, in its own environment.)
+    pub env: Vec<String>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `-u`: `name|uid[:group|gid]`.
+    pub user: Option<String>,
+    /// `--group-add`.
+    pub groups: Vec<String>,
+    /// `--hostname`; the short id if absent.
+    pub hostname: Option<String>,
+    /// `-l`.
+    pub labels: BTreeMap<String, String>,
+    /// `-t`.
+    pub terminal: bool,
+    /// The terminal's size at its start; if absent, that of whoever starts it attached, else 24 by 80.
+    pub console_size: Option<process::pty::Size>,
+    /// `-i`: keep standard input open.
+    pub interactive: bool,
+    /// Close the container's input when the first attached client ends its own (`-i` without `-d`).
+    pub stdin_once: bool,
+    /// `--rm`.
+    pub auto_remove: bool,
+    /// `-v`, `--mount`, `--tmpfs`.
+    pub mounts: Vec<MountRequest>,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--shm-size`, bytes; 64 MiB if absent.
+    pub shm_size: Option<u64>,
+    /// Capabilities, seccomp and the rest.
+    pub security: Security,
+    /// Memory, cpu, pids.
+    pub resources: Resources,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--sysctl`.
+    pub sysctls: BTreeMap<String, String>,
+    /// `--network` and what belongs to it.
+    pub network: Network,
+    /// `--stop-signal`; the image's, else SIGTERM, if absent.
+    pub stop_signal: Option<String>,
+    /// `--stop-timeout`, seconds; 10 if absent.
+    pub stop_timeout: Option<u64>,
+}
+
+/// `--cap-add`, `--cap-drop`, `--privileged`, `--security-opt`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Security {
+    /// Every capability, no seccomp filter, nothing masked.
+    pub privileged: bool,
+    /// Names with or without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Names with or without `CAP_`, or `ALL`. Dropping is done before adding.
+    pub cap_drop: Vec<String>,
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `seccomp=`.
+    pub seccomp: Seccomp,
+}
+
+/// `--security-opt seccomp=`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// Cooper's own allow-list (chapter 6).
+    #[default]
+    Default,
+    /// No filter.
+    Unconfined,
+    /// A profile in the shape of the OCI `linux.seccomp`, already read from its file.
+    Profile(serde_json::Value),
+}
+
+/// Limits, in Docker's units. Absent means no limit, but for [`pids_limit`](Self::pids_limit).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// `-m`, bytes.
+    pub memory: Option<u64>,
+    /// `--memory-swap`: memory and swap together in bytes, -1 for no limit; twice the memory if absent.
+    pub memory_swap: Option<i64>,
+    /// `--memory-reservation`, bytes.
+    pub memory_reservation: Option<u64>,
+    /// `--cpus` in billionths of a cpu.
+    pub nano_cpus: Option<u64>,
+    /// `--cpu-quota`, microseconds a period.
+    pub cpu_quota: Option<i64>,
+    /// `--cpu-period`, microseconds.
+    pub cpu_period: Option<u64>,
+    /// `--cpu-shares`: a weight, 1024 by convention.
+    pub cpu_shares: Option<u64>,
+    /// `--cpuset-cpus`: `0-2,4`.
+    pub cpuset_cpus: Option<String>,
+    /// `--cpuset-mems`.
+    pub cpuset_mems: Option<String>,
+    /// `--pids-limit`: -1 or 0 for none; 2,048 if absent.
+    pub pids_limit: Option<i64>,
+}
+
+/// `--ulimit NAME=SOFT[:HARD]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Without the `RLIMIT_`, in lower case: `nofile`.
+    pub name: String,
+    /// The soft limit.
+    pub soft: u64,
+    /// The hard limit.
+    pub hard: u64,
+}
+
+/// Which network, under which names, with which ports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// `--network`.
+    pub mode: NetworkMode,
+    /// `--network-alias`: more names under which others on the network find the container.
+    pub aliases: Vec<String>,
+    /// `--ip`.
+    pub ip: Option<IpAddr>,
+    /// `--mac-address`.
+    pub mac: Option<String>,
+    /// `-p`.
+    pub publish: Vec<PortMapping>,
+    /// `--add-host`: lines for `/etc/hosts`.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// `--dns`: servers to ask instead of the host's.
+    pub dns: Vec<IpAddr>,
+}
+
+/// `--network`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// The default network `bridge`.
+    #[default]
+    Bridge,
+    /// The host's own network namespace.
+    Host,
+    /// A namespace with nothing but its loopback.
+    None,
+    /// A network that was made with `network create`.
+    Named(String),
+}
+
+impl NetworkMode {
+    /// The network to join, if there is one.
+    pub fn network(&self) -> Option<&str> {
+        match self {
+            Self::Bridge => Some("bridge"),
+            Self::Named(name) => Some(name),
+            Self::Host | Self::None => None,
+        }
+    }
+
+    /// As `docker inspect` shows it in `HostConfig.NetworkMode`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "none",
+            Self::Named(name) => name,
+        }
+    }
+}
+
+impl std::str::FromStr for NetworkMode {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "default" | "bridge" => Ok(Self::Bridge),
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            name if name.contains(':') => {
+                Err(Self::Err::bad("--network", name, "sharing another container's network is not supported yet"))
+            }
+            name => crate::id::check_name("--network", name).map(|()| Self::Named(name.to_owned())),
+        }
+    }
+}
+
+impl std::str::FromStr for Ulimit {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = |reason: &str| Self::Err::bad("--ulimit", text, reason);
+        let (name, limits) = text.split_once('=').ok_or_else(|| bad("expected NAME=SOFT[:HARD]"))?;
+        if !ULIMITS.contains(&name) {
+            return Err(bad("no such limit: see getrlimit(2), names without RLIMIT_ in lower case"));
+        }
+        let number = |text: &str| match text {
+            "-1" | "unlimited" => Ok(u64::MAX),
+            digits => digits.parse::<u64>().map_err(|_| bad("a limit is a number, or -1 for none")),
+        };
+        let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+        let (soft, hard) = (number(soft)?, number(hard)?);
+        if soft > hard {
+            return Err(bad("the soft limit is above the hard one"));
+        }
+        Ok(Self { name: name.to_owned(), soft, hard })
+    }
+}
+
+/// Every limit of getrlimit(2).
+const ULIMITS: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];

@@ -1,0 +1,201 @@
+//! A container, as its two files tell of it.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use layers::{DiffId, Digest};
+use network::{Endpoint, PortMapping};
+use process::state::{self, Lock};
+use process::{CallError, Pid, PidFd};
+use serde::{Deserialize, Serialize};
+
+use crate::id::ContainerId;
+use crate::options::CreateOptions;
+use crate::paths::Paths;
+use crate::settings::Settings;
+use crate::volumes::MountPoint;
+use crate::watcher::Watcher;
+
+/// What a container is made of and was asked to be: `container.json`, written once by `create` (and by `rename`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, unique in the engine.
+    pub name: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The image's id; none if it stands on layers alone, as a build's steps do.
+    pub image_id: Option<Digest>,
+    /// Its layers, lowest first.
+    pub layers: Vec<DiffId>,
+    /// What runs in it.
+    pub settings: Settings,
+    /// What was asked for.
+    pub options: CreateOptions,
+    /// Volumes and bind mounts, with their sources found or made.
+    pub mounts: Vec<MountPoint>,
+}
+
+/// Where a container is in its life: `state.json`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Life {
+    /// Created, running, exited.
+    pub status: Status,
+    /// Its first process, as the host numbers it, while it runs.
+    pub pid: Option<Pid>,
+    /// When it was last started.
+    pub started_at: Option<Timestamp>,
+    /// When it last ended.
+    pub finished_at: Option<Timestamp>,
+    /// How it last ended. `None` for an exited container means unknown: nobody was there to see it.
+    pub exit_code: Option<u8>,
+    /// Whether the kernel killed a process of it for want of memory.
+    pub oom_killed: bool,
+    /// Why it did not start.
+    pub error: String,
+    /// Log lines lost to a full disk.
+    pub log_lines_lost: u64,
+    /// Where it is reached while it runs.
+    pub endpoints: Vec<Endpoint>,
+    /// Published ports while it runs, with the host's ports that they really got.
+    pub ports: Vec<PortMapping>,
+}
+
+/// In two words, for people: `running`, `exited 0`, `exited ?`.
+impl std::fmt::Display for Life {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = self.exit_code.map_or("?".to_owned(), |code| code.to_string());
+        match self.status {
+            Status::Exited => write!(f, "exited {code}"),
+            status => f.write_str(status.as_str()),
+        }
+    }
+}
+
+/// Created, running, exited: Docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Never ran.
+    #[default]
+    Created,
+    /// Its first process lives.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// It ran, and ended.
+    Exited,
+}
+
+impl Status {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+        }
+    }
+
+    /// Whether processes of it exist.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+/// A container of an engine.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub(crate) paths: Paths,
+    pub(crate) record: Record,
+}
+
+impl Container {
+    /// Reads a container's record.
+    pub(crate) fn load(paths: &Paths, id: &ContainerId) -> Result<Option<Self>, CallError> {
+        let record = state::read_json_if_there(&paths.container(id).join("container.json"))?;
+        Ok(record.map(|record| Self { paths: paths.clone(), record }))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ContainerId {
+        &self.record.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// What it is made of and was asked to be.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Where it is in its life.
+    ///
+    /// A container that says "running" but whose monitor is gone (killed, or a reboot came between) has
+    /// ended in a way that nobody saw: it is reported as exited, its exit code unknown.
+    ///
+    /// # Errors
+    /// A state file that cannot be read.
+    pub fn life(&self) -> Result<Life, CallError> {
+        let mut life: Life = state::read_json_if_there(&self.state_file())?.unwrap_or_default();
+        if life.status.is_live() && self.monitor().is_none() {
+            // It may just have ended in good order, between our two looks.
+            life = state::read_json_if_there(&self.state_file())?.unwrap_or_default();
+            if life.status.is_live() {
+                life = Life { status: Status::Exited, pid: None, exit_code: None, ..life };
+                life.endpoints.clear();
+                life.ports.clear();
+            }
+        }
+        Ok(life)
+    }
+
+    pub(crate) fn write_life(&self, life: &Life) -> Result<(), CallError> {
+        state::write_json(&self.state_file(), life)
+    }
+
+    /// Whether state.json says that it runs, whatever became of its monitor.
+    pub(crate) fn claims_to_live(&self) -> bool {
+        state::read_json::<Life>(&self.state_file()).is_ok_and(|life| life.status.is_live())
+    }
+
+    /// Its monitor, if that lives.
+    pub(crate) fn monitor(&self) -> Option<PidFd> {
+        Watcher::alive(&self.run_directory())
+    }
+
+    /// Held while something about the container changes: started, removed, renamed. Never while it runs.
+    pub(crate) fn lock(&self) -> Result<Lock, CallError> {
+        Lock::exclusive(&self.directory().join("lock"))
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> PathBuf {
+        self.paths.container(&self.record.id)
+    }
+
+    /// Its run directory: sockets, `monitor.json`.
+    pub fn run_directory(&self) -> PathBuf {
+        self.paths.container_run(&self.record.id)
+    }
+
+    /// What it has changed: overlayfs's upper directory, as `build` and `diff` read it.
+    pub fn upper(&self) -> PathBuf {
+        self.directory().join("upper")
+    }
+
+    /// Its log.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory().join("log.json")
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.directory().join("state.json")
+    }
+}

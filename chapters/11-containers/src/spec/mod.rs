@@ -1,0 +1,116 @@
+//! From a container to the OCI runtime spec: a pure function, and the one place where the default posture is decided.
+//!
+//! What was asked for comes in as data ([`Plan`]), the document that chapter 7 executes goes out. Nothing is opened,
+//! nothing is looked up: whatever had to be (the user's number, where the volumes are, what this machine
+//! can limit) is in the plan already. So every default of the engine can be read off a snapshot in a test.
+//!
+//! # References
+//! OCI runtime specification, config.md and config-linux.md
+
+mod confinement;
+mod mounts;
+mod resources;
+
+pub(crate) use resources::DEFAULT_PIDS;
+
+use std::path::PathBuf;
+
+use cgroups::CgroupPath;
+use oci_spec::runtime::Spec;
+use privileges::{CapSet, Identity};
+use serde_json::{Value, json};
+
+use crate::error::{Result, While as _};
+use crate::id::ContainerId;
+use crate::options::{CreateOptions, NetworkMode};
+use crate::settings::{Settings, set};
+use crate::volumes::MountPoint;
+
+/// Everything that decides a container's spec.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    /// The container's id.
+    pub id: &'a ContainerId,
+    /// What runs.
+    pub settings: &'a Settings,
+    /// What was asked for.
+    pub options: &'a CreateOptions,
+    /// Who it runs as, and that user's home directory.
+    pub user: (Identity, Option<String>),
+    /// Its volumes, bind mounts and tmpfs.
+    pub mounts: &'a [MountPoint],
+    /// The directory that holds `hosts`, `hostname` and `resolv.conf`.
+    pub files: PathBuf,
+    /// Whether the engine itself lives in a user namespace.
+    pub rootless: bool,
+    /// Whether default limits can be set here. Limits that were asked for are in the spec in any case.
+    pub can_limit: bool,
+    /// What `--privileged` gives: every capability that this machine has not taken from everybody.
+    pub obtainable: CapSet,
+    /// The running kernel: major and minor.
+    pub kernel: (u32, u32),
+}
+
+impl Plan<'_> {
+    /// The spec.
+    ///
+    /// # Errors
+    /// An option whose value makes no sense: an unknown capability, less swap than memory, a broken seccomp profile.
+    pub fn spec(&self) -> Result<Spec> {
+        let capabilities = confinement::capabilities(&self.options.security, self.obtainable)?;
+        let (masked, read_only) = confinement::hidden_paths(&self.options.security);
+        let cgroup = CgroupPath::of_container(self.id.as_str()).doing("name", "cgroup")?;
+        let document = json!({
+            "ociVersion": "1.2.0",
+            "hostname": self.settings.hostname,
+            "root": { "path": "rootfs", "readonly": self.options.read_only },
+            "process": self.process(&json!({
+                "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
+                "inheritable": [], "ambient": [],
+            })),
+            "mounts": mounts::mounts(self)?,
+            "linux": {
+                "cgroupsPath": cgroup.as_str(),
+                "namespaces": self.namespaces(),
+                "resources": resources::resources(self)?,
+                "sysctl": self.options.sysctls,
+                "seccomp": confinement::seccomp(&self.options.security, capabilities, self.kernel)?,
+                "maskedPaths": masked,
+                "readonlyPaths": read_only,
+            },
+        });
+        serde_json::from_value(document).doing("make the spec of", self.id)
+    }
+
+    fn process(&self, capabilities: &Value) -> Value {
+        let (user, home) = &self.user;
+        let mut env = self.settings.env.clone();
+        if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+            set(&mut env, &format!("HOME={}", home.as_deref().unwrap_or("/")));
+        }
+        let rlimit = |limit: &crate::options::Ulimit| json!({ "type": format!("RLIMIT_{}", limit.name.to_uppercase()), "soft": limit.soft, "hard": limit.hard });
+        json!({
+            "terminal": self.options.terminal,
+            "args": self.settings.args(),
+            "env": env,
+            "cwd": self.settings.workdir,
+            "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups,
+                      "umask": user.umask.unwrap_or(0o022) },
+            "capabilities": capabilities,
+            "rlimits": self.options.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
+            "noNewPrivileges": self.options.security.no_new_privileges,
+        })
+    }
+
+    /// Every namespace is the container's own, but for the network with `--network host`.
+    ///
+    /// There is no user namespace: a rootless engine is in one already, together with its containers.
+    fn namespaces(&self) -> Value {
+        let own = ["mount", "pid", "uts", "ipc", "cgroup", "network"];
+        let shared = |kind: &str| kind == "network" && self.options.network.mode == NetworkMode::Host;
+        own.iter().filter(|kind| !shared(kind)).map(|kind| json!({ "type": kind })).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

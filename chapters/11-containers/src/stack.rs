@@ -1,0 +1,115 @@
+//! A container's layers, and looking into them without running anything.
+//!
+//! ```text
+//!   upper/   what the container changes
+//!   init/    what the engine put there: mount points, the working directory
+//!   layer n  the image
+//!   ...
+//!   layer 1
+//! ```
+//!
+//! `init/` is a layer of its own so that `upper/` holds the container's own changes and nothing else: that
+//! is what `diff`, `commit` and a build's next layer are made of.
+
+use std::path::{Path, PathBuf};
+
+use layers::{Overlay, Snapshots};
+use privileges::Identity;
+use privileges::identity::resolve_group;
+use process::CallError;
+use rootfs::Root;
+use rustix::fs::Mode;
+
+use crate::error::{Error, Result, While as _};
+use crate::record::{Container, Record};
+
+/// `/etc/passwd` and `/etc/group` of a container are read up to here, bytes.
+const LARGEST_ACCOUNTS: u64 = 4 << 20;
+
+/// The layers of one container.
+pub(crate) struct Stack<'a> {
+    directory: PathBuf,
+    record: &'a Record,
+    snapshots: &'a Snapshots,
+}
+
+impl<'a> Stack<'a> {
+    pub(crate) fn of(container: &'a Container, snapshots: &'a Snapshots) -> Self {
+        Self { directory: container.directory(), record: &container.record, snapshots }
+    }
+
+    /// The image's layers, topmost first.
+    fn image(&self) -> Result<Vec<PathBuf>> {
+        let missing = self.record.layers.iter().find(|layer| !self.snapshots.has(layer));
+        if let Some(layer) = missing {
+            let reason = format!("its layer {} is not here: pull or build the image again", layer.0.short());
+            return Err(Error::bad("container", self.record.id.short(), reason));
+        }
+        if self.record.layers.is_empty() {
+            return Err(Error::bad("image", &self.record.options.image, "it has no layer, so there is nothing to run"));
+        }
+        Ok(self.record.layers.iter().rev().map(|layer| self.snapshots.dir(layer)).collect())
+    }
+
+    /// What the container's own init mounts as its root.
+    pub(crate) fn overlay(&self) -> Result<Overlay> {
+        let mut lower = vec![self.directory.join("init")];
+        lower.extend(self.image()?);
+        Ok(Overlay { lower, upper_work: Some((self.directory.join("upper"), self.directory.join("work"))) })
+    }
+
+    /// Makes `init/` in a mount that nobody else ever sees, and calls `furnish` with it.
+    ///
+    /// The mount is needed to resolve paths as the container will: `/var/run/x` may lead through a link of the image.
+    pub(crate) fn furnish(&self, furnish: impl FnOnce(&Root) -> Result<()>) -> Result<()> {
+        let work = self.directory.join("init-work");
+        let overlay = Overlay { lower: self.image()?, upper_work: Some((self.directory.join("init"), work.clone())) };
+        overlay.prepare()?;
+        furnish(&Root::from(overlay.mount()?))?;
+        std::fs::remove_dir_all(&work).doing("remove", work.display())?;
+        self.overlay()?.prepare()?;
+        Ok(())
+    }
+
+    /// The container's files as they are now, read-only, while it does not run.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Root) -> Result<T>) -> Result<T> {
+        let mut lower = vec![self.directory.join("upper")];
+        lower.extend(self.overlay()?.lower);
+        look(&Root::from(Overlay { lower, upper_work: None }.mount()?))
+    }
+}
+
+/// Makes what a mount needs to be mounted on: a directory, or an empty file. What is there already stays.
+pub(crate) fn make_target(root: &Root, target: &Path, directory: bool) -> Result<(), CallError> {
+    let target = target.strip_prefix("/").unwrap_or(target);
+    if directory {
+        return root.mkdir_all(target, Mode::from_raw_mode(0o755)).map(drop);
+    }
+    if let Some(parent) = target.parent() {
+        root.mkdir_all(parent, Mode::from_raw_mode(0o755))?;
+    }
+    match root.create_file(target, Mode::from_raw_mode(0o644)) {
+        // A file, or a link that may lead to one: chapter 3 decides when it mounts, inside the root in any case.
+        Err(error) if error.errno() == nix::errno::Errno::EEXIST => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// Who `user` (`name|uid[:group|gid]`) is in this root, with that user's home directory.
+pub(crate) fn resolve_user(root: &Root, user: &str, groups: &[String]) -> Result<(Identity, Option<String>)> {
+    let passwd = read_text(root, "etc/passwd");
+    let group = read_text(root, "etc/group");
+    let mut identity = privileges::resolve_user(user, &passwd, &group).doing("find", "the user")?;
+    for name in groups {
+        identity.groups.push(resolve_group(name, &group).doing("find", "the group")?);
+    }
+    let home = privileges::home_of(identity.uid, &passwd);
+    Ok((identity, home))
+}
+
+/// Images without accounts are common, and then only numbers can be users: a file that cannot be read is an empty one.
+fn read_text(root: &Root, path: &str) -> String {
+    root.read(Path::new(path), LARGEST_ACCOUNTS)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,75 @@
+//! Who watches a container: `monitor.json`, and whether that process still is.
+
+use std::path::Path;
+
+use process::{CallError, Pid, PidFd, state};
+use serde::{Deserialize, Serialize};
+
+/// The file in a container's run directory.
+const FILE: &str = "monitor.json";
+
+/// The monitor of a running container, named so that no later process can be mistaken for it.
+///
+/// A pid alone is given to somebody else after the monitor's death, and after a reboot even pid and start time
+/// may come together again; the boot's id settles that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watcher {
+    /// The monitor's pid.
+    pub(crate) pid: Pid,
+    /// When it started, in clock ticks since boot.
+    pub(crate) start_time: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub(crate) boot: String,
+}
+
+impl Watcher {
+    /// The calling process.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn this() -> Result<Self, CallError> {
+        let pid = Pid::this();
+        Ok(Self { pid, start_time: pid.start_time()?, boot: boot_id() })
+    }
+
+    /// Writes `monitor.json`.
+    ///
+    /// # Errors
+    /// Those of writing a state file.
+    pub(crate) fn write(&self, run: &Path) -> Result<(), CallError> {
+        state::write_json(&run.join(FILE), self)
+    }
+
+    /// The monitor that `run` names, if that very process is still alive.
+    pub(crate) fn alive(run: &Path) -> Option<PidFd> {
+        let watcher: Self = state::read_json(&run.join(FILE)).ok()?;
+        // The descriptor first: what is checked afterwards is then about the process that it holds.
+        let held = PidFd::open(watcher.pid).ok()?;
+        let same = watcher.boot == boot_id() && watcher.pid.start_time().ok() == Some(watcher.start_time);
+        (same && !held.ended_within(std::time::Duration::ZERO).unwrap_or(true)).then_some(held)
+    }
+}
+
+/// Differs from boot to boot; empty where `/proc` hides it, which still compares equal within one boot.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_reused_pid_is_not_the_monitor() {
+        let run = tempfile::tempdir().unwrap();
+        assert!(Watcher::alive(run.path()).is_none());
+        let this = Watcher::this().unwrap();
+        this.write(run.path()).unwrap();
+        assert!(Watcher::alive(run.path()).is_some());
+        Watcher { start_time: this.start_time + 1, ..this.clone() }.write(run.path()).unwrap();
+        assert!(Watcher::alive(run.path()).is_none());
+        Watcher { boot: "another".into(), ..this }.write(run.path()).unwrap();
+        assert!(Watcher::alive(run.path()).is_none());
+    }
+}

@@ -1,0 +1,157 @@
+//! A container's life, from the inside: who it is, what it sees, what it may.
+#![allow(clippy::unwrap_used)]
+
+mod sandbox;
+
+use containers::{CreateOptions, Defaults, MountRequest, Resources, Security};
+use sandbox::{Sandbox, eventually, sh};
+
+#[test]
+fn a_container_has_its_own_name_processes_and_home() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let options = CreateOptions { hostname: Some("cask".into()), env: vec!["A=b c".into()], ..sh("") };
+    let script =
+        "hostname; cat /etc/hostname; echo $$; echo \"$A\"; echo $HOME; pwd; ls /proc | grep -c '^[0-9]' || true";
+    let options = CreateOptions { command: sh(script).command, workdir: Some("/new/dir".into()), ..options };
+    let outcome = sandbox.run(options).unwrap();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(lines[..6], ["cask", "cask", "1", "b c", "/root", "/new/dir"], "{outcome:?}");
+}
+
+#[test]
+fn the_user_is_the_container_s() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let id =
+        |user: &str| sandbox.run(CreateOptions { user: Some(user.into()), ..sh("id -u; id -g; id -G; echo $HOME") });
+    assert_eq!(id("web").unwrap().stdout, "33\n34\n34 44\n/srv\n");
+    assert_eq!(id("12:99").unwrap().stdout, "12\n99\n99\n/\n");
+    assert!(id("1:").is_err() && id("-1").is_err() && id("nobody-here").is_err());
+}
+
+#[test]
+fn capabilities_and_filters_are_in_force() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let script = "while read -r k v; do case $k in CapEff:|CapBnd:|CapInh:|Seccomp:|NoNewPrivs:) echo $k $v;; esac; done < /proc/self/status";
+    insta::assert_snapshot!(sandbox.sh(script), @r"
+    CapInh: 0000000000000000
+    CapEff: 00000000800405fb
+    CapBnd: 00000000800405fb
+    NoNewPrivs: 0
+    Seccomp: 2
+    ");
+    let none = Security { cap_drop: vec!["ALL".into()], no_new_privileges: true, ..Security::default() };
+    let outcome = sandbox.run(CreateOptions { security: none, ..sh(script) }).unwrap();
+    assert!(outcome.stdout.contains("CapBnd: 0000000000000000\nNoNewPrivs: 1"), "{outcome:?}");
+}
+
+#[test]
+fn limits_are_in_force() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let resources = Resources { memory: Some(16 << 20), pids_limit: Some(20), ..Resources::default() };
+    // dd takes its block in memory at once.
+    let hungry = sh(
+        "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; echo $?; exec dd if=/dev/zero of=/dev/null bs=64M",
+    );
+    let container = sandbox.create(CreateOptions { resources, ..hungry }).unwrap();
+    let outcome = sandbox.run_again(&container, b"").unwrap();
+    assert_eq!((outcome.stdout.as_str(), outcome.code), ("137\n", Some(137)), "{outcome:?}");
+    assert!(container.life().unwrap().oom_killed);
+}
+
+#[test]
+fn volumes_outlive_their_container_and_begin_with_the_image_s_content() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let with = |volume: &str, script: &str| {
+        sandbox.run(CreateOptions { mounts: vec![MountRequest::volume(volume).unwrap()], ..sh(script) }).unwrap()
+    };
+    assert_eq!(with("kept:/srv/data", "cat /srv/data/from-the-image; echo x > /srv/data/new").stdout, "here\n");
+    assert_eq!(with("kept:/other", "ls /other").stdout, "from-the-image\nnew\n");
+    let refused = with("kept:/other:ro", "touch /other/no");
+    assert_ne!(refused.code, Some(0));
+    assert!(sandbox.engine.remove_volume("kept").unwrap_err().to_string().contains("in use"));
+    sandbox.engine.prune().unwrap();
+    sandbox.engine.remove_volume("kept").unwrap();
+}
+
+#[test]
+fn a_bind_mount_is_the_host_s_directory() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let host = sandbox.root.path().join("host");
+    std::fs::create_dir(&host).unwrap();
+    std::fs::write(host.join("f"), "from the host").unwrap();
+    let file = MountRequest::volume(&format!("{}:/file:ro", host.join("f").display())).unwrap();
+    let directory = MountRequest::volume(&format!("{}:/d", host.display())).unwrap();
+    let made = MountRequest::volume(&format!("{}:/made", host.join("made").display())).unwrap();
+    let options =
+        CreateOptions { mounts: vec![file, directory, made], ..sh("cat /file; echo y > /d/g; touch /made/h") };
+    let outcome = sandbox.run(options).unwrap();
+    assert_eq!((outcome.stdout.as_str(), outcome.code), ("from the host", Some(0)), "{outcome:?}");
+    assert_eq!(std::fs::read_to_string(host.join("g")).unwrap(), "y\n");
+    assert!(host.join("made/h").exists());
+}
+
+#[test]
+fn an_image_s_volume_is_anonymous_and_goes_with_rm() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let image = Defaults { volumes: vec!["/srv/data".into()], ..Defaults::default() };
+    let options = CreateOptions { auto_remove: true, ..sh("mount | grep -c /srv/data; cat /srv/data/from-the-image") };
+    let options = CreateOptions {
+        command: vec!["/bin/sh".into(), "-c".into(), "cat /srv/data/from-the-image".into()],
+        ..options
+    };
+    let container = sandbox.create_with(image, options).unwrap();
+    assert_eq!(sandbox.engine.volumes().list().unwrap().len(), 1);
+    assert_eq!(sandbox.run_again(&container, b"").unwrap().stdout, "here\n");
+    assert!(sandbox.engine.volumes().list().unwrap().is_empty());
+}
+
+#[test]
+fn the_upper_directory_holds_only_what_the_container_changed() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.create(sh("echo new > /tmp/file; rm /srv/data/from-the-image; mkdir -p /a/b")).unwrap();
+    assert_eq!(sandbox.run_again(&container, b"").unwrap().code, Some(0));
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(container.upper()).unwrap() {
+        names.push(entry.unwrap().file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["a", "srv", "tmp"]);
+}
+
+#[test]
+fn a_read_only_root_is_read_only() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let options = CreateOptions { read_only: true, mounts: vec![MountRequest::tmpfs("/scratch").unwrap()], ..sh("") };
+    let script = "touch /x 2>/dev/null && echo bad; touch /scratch/y && echo good";
+    let outcome = sandbox.run(CreateOptions { command: sh(script).command, ..options }).unwrap();
+    assert_eq!(outcome.stdout, "good\n", "{outcome:?}");
+}
+
+#[test]
+fn a_terminal_is_a_terminal() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let options = CreateOptions {
+        terminal: true,
+        ..sh("test -t 0 && test -t 1 && echo yes; readlink /proc/self/fd/0; echo $TERM")
+    };
+    let outcome = sandbox.run(options).unwrap();
+    assert_eq!(outcome.stdout, "yes\r\n/dev/pts/0\r\nxterm\r\n", "{outcome:?}");
+}
+
+#[test]
+fn exec_joins_a_running_container() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(CreateOptions { name: Some("box".into()), ..sh("echo up; exec sleep 1000") });
+    let exec = |words: &[&str]| {
+        let output = sandbox.command(&[&["exec", "box"], words].concat());
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(exec(&["sh", "-c", "hostname; exit 9"]), (9, format!("{}\n", container.id().short())));
+    assert_eq!(exec(&["no-such-program"]).0, 127);
+    assert_eq!(exec(&["/bin/no-program"]).0, 126);
+    let processes = exec(&["sh", "-c", "ps | grep -c 'sleep 1000'"]).1;
+    assert_ne!(processes.trim(), "0");
+    sandbox.engine.kill(container.id(), process::Signal::SIGKILL).unwrap();
+    eventually(|| (!container.life().unwrap().status.is_live()).then_some(())).unwrap();
+    assert_eq!(exec(&["true"]).0, 125);
+}

@@ -1,0 +1,150 @@
+//! A container's life, from the outside: what it prints, how it ends, what remains.
+#![allow(clippy::unwrap_used)]
+
+mod sandbox;
+
+use std::time::{Duration, Instant};
+
+use containers::{CreateOptions, Error, LogOptions, RemoveOptions, StartOptions, Status};
+use sandbox::{Sandbox, command, eventually, sh};
+
+#[test]
+fn a_short_container_prints_everything_and_its_code_comes_back() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    for round in 0..5 {
+        let outcome = sandbox.run(sh("echo out; echo err >&2; exit 7")).unwrap();
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.code),
+            ("out\n", "err\n", Some(7)),
+            "{round}"
+        );
+    }
+    let long = sandbox.run(sh("seq 1 100000")).unwrap();
+    assert_eq!(long.stdout.lines().count(), 100_000);
+}
+
+#[test]
+fn input_reaches_the_container_and_ends_there() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let interactive = CreateOptions { interactive: true, stdin_once: true, ..command(&["/bin/cat"]) };
+    // Both ways at once, and more than every buffer on the way holds.
+    let input = "0123456789abcde\n".repeat(1 << 16);
+    let outcome = sandbox.run_with_input(interactive, input.as_bytes()).unwrap();
+    assert_eq!((outcome.stdout.len(), outcome.code), (input.len(), Some(0)));
+    assert!(outcome.stdout == input);
+    assert_eq!(sandbox.run(command(&["/bin/wc", "-c"])).unwrap().stdout.trim(), "0", "without -i there is no input");
+}
+
+#[test]
+fn exit_codes_are_docker_s() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let code = |options| match sandbox.run(options) {
+        Ok(outcome) => outcome.code.unwrap(),
+        Err(error) => error.exit_code(),
+    };
+    assert_eq!(code(command(&["/bin/true"])), 0);
+    assert_eq!(code(command(&["/bin/false"])), 1);
+    assert_eq!(code(command(&["/no/such/program"])), 127);
+    assert_eq!(code(command(&["no-such-program"])), 127);
+    assert_eq!(code(command(&["/bin/no-program"])), 126);
+    assert_eq!(code(command(&["/tmp"])), 126);
+    assert_eq!(code(sh("kill -TERM $$; sleep 1")), 0, "the first process ignores signals that it does not handle");
+    assert_eq!(code(CreateOptions { user: Some("nobody-here".into()), ..sh("true") }), 125);
+}
+
+#[test]
+fn a_name_belongs_to_one_container() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let named = |name: &str| CreateOptions { name: Some(name.into()), ..sh("true") };
+    let first = sandbox.create(named("web")).unwrap();
+    let error = sandbox.create(named("web")).unwrap_err();
+    assert!(matches!(&error, Error::NameInUse { name, .. } if name == "web"), "{error}");
+    assert!(error.to_string().contains(first.id().short()));
+    sandbox.engine.rename(first.id(), "old").unwrap();
+    let second = sandbox.create(named("web")).unwrap();
+    assert_eq!(sandbox.engine.find("old").unwrap().id(), first.id());
+    assert_eq!(sandbox.engine.find(&second.id().as_str()[..20]).unwrap().name(), "web");
+    sandbox.engine.remove(second.id(), RemoveOptions::default()).unwrap();
+    sandbox.create(named("web")).unwrap();
+}
+
+#[test]
+fn a_container_lives_on_is_logged_and_stops() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    let container = sandbox.run_detached(sh(script));
+    let logs = |options: &LogOptions| -> Vec<String> {
+        sandbox.engine.logs(container.id(), options).unwrap().map(|line| line.unwrap().log).collect()
+    };
+    eventually(|| (logs(&LogOptions::default()) == ["ready\n"]).then_some(())).unwrap();
+    assert_eq!(container.life().unwrap().status, Status::Running);
+    let refused = sandbox.engine.remove(container.id(), RemoveOptions::default()).unwrap_err();
+    assert!(matches!(refused, Error::WrongState { .. }), "{refused}");
+    let again = sandbox.engine.start(container.id(), &StartOptions::default()).unwrap_err();
+    assert!(again.to_string().contains("running"), "{again}");
+
+    let follower = std::thread::scope(|scope| {
+        let follower = scope.spawn(|| logs(&LogOptions { follow: true, ..LogOptions::default() }));
+        sandbox.engine.stop(container.id(), Some(Duration::from_secs(5))).unwrap();
+        follower.join().unwrap()
+    });
+    assert_eq!(follower, ["ready\n", "bye\n"]);
+    let life = container.life().unwrap();
+    assert_eq!((life.status, life.exit_code), (Status::Exited, Some(3)));
+    assert!(life.finished_at > life.started_at);
+
+    let second = sandbox.engine.start(container.id(), &StartOptions::default()).unwrap();
+    assert!(second.attachment.is_none());
+    sandbox.engine.stop(container.id(), Some(Duration::from_secs(5))).unwrap();
+}
+
+#[test]
+fn what_does_not_stop_is_killed() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(command(&["/bin/sleep", "1000"]));
+    let begin = Instant::now();
+    sandbox.engine.stop(container.id(), Some(Duration::from_millis(300))).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert_eq!(sandbox.engine.wait(container.id()).unwrap(), Some(137));
+}
+
+#[test]
+fn rm_leaves_nothing_of_a_container_with_rm() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let outcome = sandbox.run(CreateOptions { auto_remove: true, ..sh("exit 5") }).unwrap();
+    assert_eq!(outcome.code, Some(5));
+    assert!(sandbox.engine.list(containers::All::Yes).unwrap().is_empty());
+    assert!(sandbox.run(CreateOptions { auto_remove: true, ..command(&["/nope"]) }).is_err());
+    assert!(sandbox.engine.list(containers::All::Yes).unwrap().is_empty());
+}
+
+#[test]
+fn a_monitor_s_death_is_noticed_and_everything_can_still_be_removed() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(command(&["/bin/sleep", "1000"]));
+    let watcher = std::fs::read_to_string(container.run_directory().join("monitor.json")).unwrap();
+    let watcher: serde_json::Value = serde_json::from_str(&watcher).unwrap();
+    let first = container.life().unwrap().pid.unwrap();
+    process::PidFd::open(watcher["pid"].to_string().parse().unwrap())
+        .unwrap()
+        .signal(process::Signal::SIGKILL)
+        .unwrap();
+    let life = eventually(|| container.life().ok().filter(|life| life.status == Status::Exited)).unwrap();
+    assert_eq!(life.exit_code, None, "nobody saw how it ended");
+    assert_eq!(sandbox.engine.inspect(container.id()).unwrap()["State"]["ExitCode"], -1);
+    assert_eq!(sandbox.engine.wait(container.id()).unwrap(), None);
+    sandbox.engine.remove(container.id(), RemoveOptions { force: true, volumes: true }).unwrap();
+    eventually(|| (!std::path::Path::new(&format!("/proc/{first}")).exists()).then_some(())).unwrap();
+}
+
+#[test]
+fn a_frozen_container_can_be_thawed_and_stopped() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(sh("trap 'exit 4' TERM; while :; do sleep 0.05; done"));
+    sandbox.engine.pause(container.id()).unwrap();
+    assert_eq!(container.life().unwrap().status, Status::Paused);
+    sandbox.engine.unpause(container.id()).unwrap();
+    sandbox.engine.pause(container.id()).unwrap();
+    sandbox.engine.stop(container.id(), Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(container.life().unwrap().exit_code, Some(4));
+}

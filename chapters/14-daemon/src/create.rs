@@ -1,0 +1,348 @@
+//! The body of `POST /containers/create`, and what it asks for.
+//!
+//! The real client sends every field that it knows, most of them empty. So each field that this
+//! engine honours is named here, and all others are kept aside: where one of them holds
+//! anything but its empty value, the request is refused by that field's name. A client
+//! never gets a container that silently lacks what it asked for.
+
+use std::collections::BTreeMap;
+
+use containers::{CreateOptions, MountRequest, Network, PortMapping, Resources, Seccomp, Security, Ulimit};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+
+/// What a container is to be, in Docker's words.
+///
+/// # References
+/// Docker Engine API v1.41, `ContainerCreate`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Body {
+    /// The image, as the user wrote it.
+    pub image: String,
+    hostname: String,
+    user: String,
+    tty: bool,
+    open_stdin: bool,
+    stdin_once: bool,
+    env: Option<Vec<String>>,
+    cmd: Option<Words>,
+    entrypoint: Option<Words>,
+    working_dir: String,
+    labels: Option<BTreeMap<String, String>>,
+    volumes: Option<BTreeMap<String, Value>>,
+    stop_signal: String,
+    stop_timeout: Option<u64>,
+    host_config: HostConfig,
+    networking_config: Option<NetworkingConfig>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+/// A command as a list, or as one word.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Many(Vec<String>),
+    One(String),
+}
+
+impl From<Words> for Vec<String> {
+    fn from(words: Words) -> Self {
+        match words {
+            Words::Many(words) => words,
+            Words::One(word) => vec![word],
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HostConfig {
+    binds: Option<Vec<String>>,
+    tmpfs: Option<BTreeMap<String, String>>,
+    network_mode: String,
+    port_bindings: Option<BTreeMap<String, Option<Vec<PortBinding>>>>,
+    auto_remove: bool,
+    privileged: bool,
+    cap_add: Option<Vec<String>>,
+    cap_drop: Option<Vec<String>>,
+    security_opt: Option<Vec<String>>,
+    group_add: Option<Vec<String>>,
+    extra_hosts: Option<Vec<String>>,
+    dns: Option<Vec<std::net::IpAddr>>,
+    readonly_rootfs: bool,
+    shm_size: u64,
+    sysctls: Option<BTreeMap<String, String>>,
+    ulimits: Option<Vec<UlimitBody>>,
+    memory: u64,
+    memory_swap: i64,
+    memory_reservation: u64,
+    nano_cpus: u64,
+    cpu_shares: u64,
+    cpu_quota: i64,
+    cpu_period: u64,
+    cpuset_cpus: String,
+    cpuset_mems: String,
+    pids_limit: Option<i64>,
+    restart_policy: RestartPolicy,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PortBinding {
+    host_ip: String,
+    host_port: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UlimitBody {
+    name: String,
+    soft: i64,
+    hard: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RestartPolicy {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct NetworkingConfig {
+    endpoints_config: Option<BTreeMap<String, Option<Endpoint>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Endpoint {
+    aliases: Option<Vec<String>>,
+    #[serde(rename = "IPAMConfig")]
+    ipam_config: Option<Ipam>,
+    mac_address: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ipam {
+    #[serde(rename = "IPv4Address")]
+    address: Option<std::net::IpAddr>,
+}
+
+impl Body {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// 400 with the place in the JSON.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        serde_json::from_slice(bytes).map_err(|e| ApiError::bad_request(format!("invalid body of create: {e}")))
+    }
+
+    /// The options that the body asks for; `name` came in the query.
+    ///
+    /// # Errors
+    /// 400 for a value that is none, 501 with the name of a field that cannot be honoured.
+    pub fn options(self, name: Option<&str>) -> Result<CreateOptions, ApiError> {
+        refuse_others("", &self.others)?;
+        refuse_others("HostConfig.", &self.host_config.others)?;
+        let host = self.host_config;
+        if !matches!(host.restart_policy.name.as_str(), "" | "no") {
+            let policy = &host.restart_policy.name;
+            let message = format!("HostConfig.RestartPolicy {policy:?} is not supported");
+            return Err(ApiError::not_implemented(message));
+        }
+        let empty = |text: String| (!text.is_empty()).then_some(text);
+        Ok(CreateOptions {
+            name: name.map(str::to_owned),
+            image: self.image,
+            command: self.cmd.map(Into::into).unwrap_or_default(),
+            // The client sends [""] for `--entrypoint ""`: no entrypoint at all.
+            entrypoint: self.entrypoint.map(|words| {
+                let words: Vec<String> = words.into();
+                words.into_iter().filter(|word| !word.is_empty()).collect()
+            }),
+            env: self.env.unwrap_or_default(),
+            workdir: empty(self.working_dir),
+            user: empty(self.user),
+            groups: host.group_add.clone().unwrap_or_default(),
+            hostname: empty(self.hostname),
+            labels: self.labels.unwrap_or_default(),
+            terminal: self.tty,
+            interactive: self.open_stdin,
+            stdin_once: self.stdin_once,
+            auto_remove: host.auto_remove,
+            mounts: host.mounts(self.volumes.unwrap_or_default())?,
+            read_only: host.readonly_rootfs,
+            shm_size: some(host.shm_size),
+            security: host.security()?,
+            resources: host.resources(),
+            ulimits: host.ulimits(),
+            sysctls: host.sysctls.clone().unwrap_or_default(),
+            network: host.network(self.networking_config.unwrap_or_default())?,
+            stop_signal: empty(self.stop_signal),
+            stop_timeout: self.stop_timeout,
+            ..CreateOptions::default()
+        })
+    }
+}
+
+impl HostConfig {
+    fn mounts(&self, anonymous: BTreeMap<String, Value>) -> Result<Vec<MountRequest>, ApiError> {
+        let binds = self.binds.iter().flatten().map(|bind| MountRequest::volume(bind));
+        let volumes = anonymous.keys().map(|target| MountRequest::volume(target));
+        let tmpfs = self.tmpfs.iter().flatten();
+        let tmpfs = tmpfs.map(|(target, options)| MountRequest::tmpfs(&format!("{target}:{options}")));
+        let all: Result<Vec<_>, _> = binds.chain(volumes).chain(tmpfs).collect();
+        all.map_err(|e| ApiError::bad_request(e.to_string()))
+    }
+
+    fn security(&self) -> Result<Security, ApiError> {
+        let mut security = Security {
+            privileged: self.privileged,
+            cap_add: self.cap_add.clone().unwrap_or_default(),
+            cap_drop: self.cap_drop.clone().unwrap_or_default(),
+            ..Security::default()
+        };
+        for option in self.security_opt.iter().flatten() {
+            match option.split_once(['=', ':']).unwrap_or((option, "")) {
+                ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
+                ("no-new-privileges", "false") => security.no_new_privileges = false,
+                ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
+                ("seccomp", "builtin") => security.seccomp = Seccomp::Default,
+                // The client reads the file and sends what is in it.
+                ("seccomp", profile) => {
+                    let json = serde_json::from_str(profile)
+                        .map_err(|e| ApiError::bad_request(format!("seccomp profile: no JSON: {e}")))?;
+                    security.seccomp = Seccomp::Profile(json);
+                }
+                _ => {
+                    let message = format!("HostConfig.SecurityOpt {option:?} is not supported");
+                    return Err(ApiError::not_implemented(message));
+                }
+            }
+        }
+        Ok(security)
+    }
+
+    /// Zero is Docker's way to say "not given".
+    fn resources(&self) -> Resources {
+        let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+        Resources {
+            memory: some(self.memory),
+            memory_swap: some(self.memory_swap),
+            memory_reservation: some(self.memory_reservation),
+            nano_cpus: some(self.nano_cpus),
+            cpu_quota: some(self.cpu_quota),
+            cpu_period: some(self.cpu_period),
+            cpu_shares: some(self.cpu_shares),
+            cpuset_cpus: text(&self.cpuset_cpus),
+            cpuset_mems: text(&self.cpuset_mems),
+            pids_limit: self.pids_limit.and_then(some),
+        }
+    }
+
+    fn ulimits(&self) -> Vec<Ulimit> {
+        // -1 is "no limit" in Docker and the largest number in the kernel.
+        let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+        let ulimits = self.ulimits.iter().flatten().map(|ulimit| Ulimit {
+            name: ulimit.name.clone(),
+            soft: limit(ulimit.soft),
+            hard: limit(ulimit.hard),
+        });
+        ulimits.collect()
+    }
+
+    fn network(&self, config: NetworkingConfig) -> Result<Network, ApiError> {
+        let bad = |e: containers::Error| ApiError::bad_request(e.to_string());
+        let mut endpoints = config.endpoints_config.unwrap_or_default();
+        let named = match self.network_mode.as_str() {
+            "" => endpoints.keys().next().cloned().unwrap_or_default(),
+            mode => mode.to_owned(),
+        };
+        let endpoint = endpoints.remove(&named).flatten().unwrap_or_default();
+        if let Some(other) = endpoints.keys().next() {
+            let message = format!("a second network ({other}) at create is not supported");
+            return Err(ApiError::not_implemented(message));
+        }
+        Ok(Network {
+            mode: named.parse().map_err(bad)?,
+            aliases: endpoint.aliases.unwrap_or_default(),
+            ip: endpoint.ipam_config.and_then(|ipam| ipam.address),
+            mac: (!endpoint.mac_address.is_empty()).then_some(endpoint.mac_address),
+            publish: self.publish()?,
+            extra_hosts: self.hosts()?,
+            dns: self.dns.clone().unwrap_or_default(),
+        })
+    }
+
+    fn publish(&self) -> Result<Vec<PortMapping>, ApiError> {
+        let mut publish = Vec::new();
+        for (target, bindings) in self.port_bindings.iter().flatten() {
+            for binding in bindings.iter().flatten() {
+                let ip = match binding.host_ip.as_str() {
+                    ip if ip.contains(':') => format!("[{ip}]"),
+                    ip => ip.to_owned(),
+                };
+                let text = format!("{ip}:{}:{target}", binding.host_port);
+                let parsed = network::port::parse(text.trim_start_matches(':'));
+                publish.extend(parsed.map_err(|e| ApiError::bad_request(e.to_string()))?);
+            }
+        }
+        Ok(publish)
+    }
+
+    fn hosts(&self) -> Result<Vec<(String, std::net::IpAddr)>, ApiError> {
+        let host = |text: &String| {
+            let bad = || ApiError::bad_request(format!("invalid extra host {text:?}"));
+            let (name, address) = text.split_once(':').ok_or_else(bad)?;
+            let address = address.trim_start_matches('[').trim_end_matches(']');
+            Ok((name.to_owned(), address.parse().map_err(|_| bad())?))
+        };
+        self.extra_hosts.iter().flatten().map(host).collect()
+    }
+}
+
+fn some<T: PartialEq + Default>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
+/// Fields that ask nothing of the engine: which streams the client is going to attach and how large
+/// its terminal is (it says so again when it does), a file that it writes itself, and ports
+/// that are documentation until they are published.
+const INFORMATIVE: [&str; 6] =
+    ["AttachStdin", "AttachStdout", "AttachStderr", "ConsoleSize", "ContainerIDFile", "ExposedPorts"];
+
+/// Refuses the first field that is not known and asks for something.
+fn refuse_others(prefix: &str, others: &Map<String, Value>) -> Result<(), ApiError> {
+    let asked = others.iter().find(|(name, value)| !is_default(name, value));
+    asked.map_or(Ok(()), |(name, _)| Err(ApiError::not_implemented(format!("{prefix}{name} is not supported"))))
+}
+
+/// Whether a field says nothing: null, false, zero, empty, or a default that clients spell out.
+fn is_default(name: &str, value: &Value) -> bool {
+    match (name, value) {
+        (name, _) if INFORMATIVE.contains(&name) => true,
+        ("MemorySwappiness", Value::Number(n)) if n.as_i64() == Some(-1) => true,
+        ("LogConfig", Value::Object(log)) => {
+            let kind = log.get("Type").and_then(Value::as_str).unwrap_or("");
+            matches!(kind, "" | "json-file") && log.get("Config").is_none_or(|c| is_default("", c))
+        }
+        ("CgroupnsMode" | "IpcMode", Value::String(mode)) => matches!(mode.as_str(), "" | "private"),
+        (_, Value::Null | Value::Bool(false)) => true,
+        (_, Value::Number(number)) => number.as_f64() == Some(0.0),
+        (_, Value::String(text)) => text.is_empty(),
+        (_, Value::Array(list)) => list.is_empty(),
+        (_, Value::Object(map)) => map.is_empty(),
+        (_, Value::Bool(true)) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "create_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+//! A container in one line: what `ps` shows, here and through the API.
+
+use std::collections::BTreeMap;
+
+use containers::{All, Container, Engine, Life, MountKind, PortMapping, Status};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::query::Filters;
+use crate::words;
+
+/// The filters that a listing of containers understands.
+pub const FILTERS: [&str; 9] = ["id", "name", "status", "label", "ancestor", "exited", "network", "volume", "publish"];
+
+/// A container and where it is in its life.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The container.
+    pub container: Container,
+    /// Its state when it was asked.
+    pub life: Life,
+}
+
+/// The containers that a listing shows, the newest first. Without `all` only live ones, unless a filter asks
+/// for a status.
+///
+/// # Errors
+/// State that cannot be read. A container that is removed meanwhile is no error: it is left out.
+pub fn list(engine: &Engine, all: bool, filters: &Filters) -> Result<Vec<Summary>, ApiError> {
+    let all = all || filters.has("status") || filters.has("exited");
+    let mut list = Vec::new();
+    for container in engine.list(All::Yes)? {
+        let life = container.life()?;
+        let summary = Summary { container, life };
+        if (all || summary.life.status.is_live()) && summary.passes(filters) {
+            list.push(summary);
+        }
+    }
+    list.sort_by_key(|summary| std::cmp::Reverse(summary.container.record().created));
+    Ok(list)
+}
+
+impl Summary {
+    /// "Up 19 seconds", "Exited (0) 2 minutes ago", "Created".
+    pub fn status(&self, now: Timestamp) -> String {
+        let ago = |then: Option<Timestamp>| then.map_or(String::new(), |then| words::duration(words::since(then, now)));
+        match self.life.status {
+            Status::Created => "Created".to_owned(),
+            Status::Running => format!("Up {}", ago(self.life.started_at)),
+            Status::Paused => format!("Up {} (Paused)", ago(self.life.started_at)),
+            Status::Exited => {
+                // An exit that nobody saw has no code; it is not made up.
+                let code = self.life.exit_code.map_or("unknown".to_owned(), |code| code.to_string());
+                match self.life.finished_at {
+                    Some(_) => format!("Exited ({code}) {} ago", ago(self.life.finished_at)),
+                    None => format!("Exited ({code})"),
+                }
+            }
+        }
+    }
+
+    /// The program and its arguments in one line.
+    pub fn command(&self) -> String {
+        self.container.record().settings.args().join(" ")
+    }
+
+    /// The PORTS column: `0.0.0.0:8000->8000/tcp, 9000/tcp`.
+    pub fn ports(&self) -> String {
+        let mut all: Vec<String> = self.life.ports.iter().map(ToString::to_string).collect();
+        if self.life.status.is_live() {
+            all.extend(self.unpublished().map(str::to_owned));
+        }
+        all.join(", ")
+    }
+
+    /// The networks' names, or the mode where it is in none.
+    pub fn networks(&self) -> String {
+        self.container.record().options.network.mode.as_str().to_owned()
+    }
+
+    /// The entry of `GET /containers/json`.
+    pub fn json(&self, now: Timestamp) -> Value {
+        let record = self.container.record();
+        let mode = record.options.network.mode.as_str();
+        json!({
+            "Id": record.id,
+            "Names": [format!("/{}", record.name)],
+            "Image": record.options.image,
+            "ImageID": record.image_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "Command": self.command(),
+            "Created": record.created.as_second(),
+            "Ports": self.ports_json(),
+            "Labels": record.settings.labels,
+            "State": self.life.status.as_str(),
+            "Status": self.status(now),
+            "HostConfig": { "NetworkMode": mode },
+            "NetworkSettings": { "Networks": self.networks_json() },
+            "Mounts": [],
+        })
+    }
+
+    fn ports_json(&self) -> Vec<Value> {
+        let published = self.life.ports.iter().map(|port| {
+            json!({
+                "IP": port.host_ip,
+                "PrivatePort": port.container_port,
+                "PublicPort": port.host_port,
+                "Type": port.protocol.to_string(),
+            })
+        });
+        let unpublished = self.unpublished().filter_map(|target| {
+            let (port, protocol) = target.split_once('/')?;
+            Some(json!({ "PrivatePort": port.parse::<u16>().ok()?, "Type": protocol }))
+        });
+        published.chain(unpublished).collect()
+    }
+
+    fn networks_json(&self) -> BTreeMap<String, Value> {
+        let attached = self.life.endpoints.iter().map(|endpoint| {
+            let document = json!({
+                "IPAddress": endpoint.address,
+                "IPPrefixLen": endpoint.prefix_length,
+                "Gateway": endpoint.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+                "MacAddress": endpoint.mac.to_string(),
+            });
+            (endpoint.network.to_string(), document)
+        });
+        attached.collect()
+    }
+
+    /// Ports that the container expects to serve and the host does not publish.
+    fn unpublished(&self) -> impl Iterator<Item = &str> {
+        let exposed = self.container.record().settings.exposed_ports.iter().map(String::as_str);
+        exposed.filter(|target| !self.life.ports.iter().any(|port| target_of(port) == **target))
+    }
+
+    fn passes(&self, filters: &Filters) -> bool {
+        let record = self.container.record();
+        let options = &record.options;
+        filters.pass("id", |id| record.id.as_str().starts_with(id))
+            && filters
+                .pass("name", |name| record.name.contains(name.trim_start_matches(['/', '^']).trim_end_matches('$')))
+            && filters.pass("status", |status| self.life.status.as_str() == status)
+            && filters.pass_labels(&record.settings.labels)
+            && filters.pass("ancestor", |image| {
+                options.image == image
+                    || options.image.strip_suffix(":latest") == Some(image)
+                    || record.image_id.as_ref().is_some_and(|id| id.to_string() == image || id.hex().starts_with(image))
+            })
+            && filters.pass("exited", |code| {
+                self.life.status == Status::Exited && self.life.exit_code.is_some_and(|have| have.to_string() == code)
+            })
+            && filters.pass("network", |network| options.network.mode.as_str() == network)
+            && filters.pass("volume", |volume| {
+                record.mounts.iter().any(|mount| {
+                    matches!(&mount.kind, MountKind::Volume { name, .. } if name == volume)
+                        || mount.target == std::path::Path::new(volume)
+                })
+            })
+            && filters.pass("publish", |port| self.life.ports.iter().any(|have| have.host_port.to_string() == port))
+    }
+}
+
+/// `80/tcp`.
+pub fn target_of(port: &PortMapping) -> String {
+    format!("{}/{}", port.container_port, port.protocol)
+}

@@ -1,0 +1,94 @@
+//! Volumes: listed, made, inspected, removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use containers::{Engine, Volume};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::engine::Api;
+use crate::error::ApiError;
+use crate::query::{Filters, Query};
+
+/// The filters that a listing of volumes understands.
+pub const FILTERS: [&str; 3] = ["name", "label", "driver"];
+
+/// `GET /volumes`.
+pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Value>, ApiError> {
+    let filters = Filters::parse(&query, &FILTERS)?;
+    let volumes = api
+        .call(move |engine| {
+            let all = engine.volumes().list()?.into_iter().filter(|volume| passes(volume, &filters));
+            Ok(all.map(|volume| document(engine, &volume)).collect::<Vec<_>>())
+        })
+        .await?;
+    Ok(Json(json!({ "Volumes": volumes, "Warnings": null })))
+}
+
+/// Whether a listing shows the volume.
+pub fn passes(volume: &Volume, filters: &Filters) -> bool {
+    filters.pass("name", |part| volume.name.contains(part))
+        && filters.pass("driver", |driver| driver == "local")
+        && filters.pass_labels(&volume.labels)
+}
+
+/// A volume in the API's shape, which is also what `inspect` prints.
+pub fn document(engine: &Engine, volume: &Volume) -> Value {
+    json!({
+        "CreatedAt": volume.created.to_string(),
+        "Driver": "local",
+        "Labels": volume.labels,
+        "Mountpoint": engine.volumes().data(&volume.name),
+        "Name": volume.name,
+        "Options": null,
+        "Scope": "local",
+    })
+}
+
+/// What a client asks for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Body {
+    name: String,
+    driver: String,
+    driver_opts: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// `POST /volumes/create`.
+pub async fn create(State(api): State<Arc<Api>>, Json(body): Json<Body>) -> Result<Response, ApiError> {
+    if !matches!(body.driver.as_str(), "" | "local") {
+        return Err(ApiError::not_implemented(format!("volume driver {:?} is not supported", body.driver)));
+    }
+    if body.driver_opts.is_some_and(|options| !options.is_empty()) {
+        return Err(ApiError::not_implemented("DriverOpts is not supported"));
+    }
+    if body.labels.is_some_and(|labels| !labels.is_empty()) {
+        return Err(ApiError::not_implemented("labels of volumes are not supported"));
+    }
+    let name = Some(body.name).filter(|name| !name.is_empty());
+    let made = api
+        .call(move |engine| {
+            let (volume, _new) = engine.volumes().ensure(name.as_deref())?;
+            Ok(document(engine, &volume))
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// `GET /volumes/{name}`.
+pub async fn inspect(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let document = api.call(move |engine| Ok(document(engine, &engine.volumes().find(&name)?))).await?;
+    Ok(Json(document))
+}
+
+/// `DELETE /volumes/{name}`.
+pub async fn remove(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    api.call(move |engine| Ok(engine.remove_volume(&name)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

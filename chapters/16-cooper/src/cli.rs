@@ -1,0 +1,210 @@
+//! The commands, and which module answers each.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use containers::{Engine, Paths};
+
+use crate::failure::{Blame, NoNamespace};
+use crate::{
+    build, compose, daemon, exec, image, lifecycle, logs, look, network, registry, run, system, transfer, volume,
+};
+
+/// A container engine made to be read.
+#[derive(Parser, Debug)]
+#[command(name = "cooper", version, disable_version_flag = true, arg_required_else_help = true)]
+#[command(after_help = "First steps, without network or images:\n  \
+    cooper run --rm hello\n  cooper run --rm -it host sh\n\n\
+    Any command with --explain tells what it asks the kernel for, and why.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    /// Print version information and quit
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The options that every command has.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Place {
+    /// Keep everything under this directory instead of the default places
+    #[arg(long, global = true, env = "COOPER_ROOT", value_name = "DIR", hide_env = true)]
+    root: Option<PathBuf>,
+
+    /// Tell each kernel step with its real values on stderr (story, or json: one object a line)
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "story", value_name = "FORMAT")]
+    explain: Option<process::explain::Format>,
+}
+
+impl Place {
+    /// Where the engine keeps its things.
+    pub(crate) fn paths(&self) -> Paths {
+        match &self.root {
+            Some(root) => Paths::at(root),
+            None => Paths::default_for_user(),
+        }
+    }
+
+    /// `--root`, if it was given.
+    pub(crate) fn root(&self) -> Option<PathBuf> {
+        self.root.clone()
+    }
+
+    /// `--explain`, if it was given.
+    pub(crate) fn explain(&self) -> Option<process::explain::Format> {
+        self.explain
+    }
+
+    /// Becomes root of the user's own namespace, where it is not root already.
+    ///
+    /// Everything below works on the engine's directories, so both are where they will be afterwards.
+    fn enter(&self) -> anyhow::Result<()> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let run = self.paths().run;
+        std::fs::create_dir_all(&run).with_context(|| format!("make {run:?}"))?;
+        namespaces::rootless::enter(&run).map_err(NoNamespace)?;
+        Ok(())
+    }
+
+    /// Opens the engine.
+    pub(crate) fn engine(&self) -> anyhow::Result<Engine> {
+        Ok(Engine::open(self.paths())?)
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Create and run a new container from an image
+    Run(Box<run::Run>),
+    /// Create a new container
+    Create(Box<run::Create>),
+    /// Start one or more stopped containers
+    Start(lifecycle::Start),
+    /// Stop one or more running containers
+    Stop(lifecycle::Stop),
+    /// Kill one or more running containers
+    Kill(lifecycle::Kill),
+    /// Remove one or more containers
+    Rm(lifecycle::Rm),
+    /// Block until one or more containers stop, then print their exit codes
+    Wait(lifecycle::Wait),
+    /// Attach local standard input, output, and error streams to a running container
+    Attach(run::Attach),
+    /// Execute a command in a running container
+    Exec(exec::Exec),
+    /// List containers
+    Ps(look::Ps),
+    /// Fetch the logs of a container
+    Logs(logs::Logs),
+    /// Return low-level information on containers and images
+    Inspect(look::Inspect),
+    /// List port mappings or a specific mapping for the container
+    Port(look::Port),
+    /// Build an image from a Dockerfile
+    Build(build::Build),
+    /// Download an image from a registry
+    Pull(transfer::Pull),
+    /// Upload an image to a registry
+    Push(transfer::Push),
+    /// Authenticate to a registry
+    Login(transfer::Login),
+    /// Log out from a registry
+    Logout(transfer::Logout),
+    /// List images
+    Images(image::Ls),
+    /// Remove one or more images
+    Rmi(image::Rm),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    Tag(image::Tag),
+    /// Manage images
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// Manage the engine's own things
+    #[command(subcommand)]
+    System(system::Command),
+    /// Display system-wide information
+    Info(system::Info),
+    /// Show the version information
+    Version(system::Version),
+    /// Serve images to others
+    #[command(subcommand)]
+    Registry(registry::Command),
+    /// Serve Docker's Engine API on a unix socket
+    Daemon(daemon::Daemon),
+    /// Run the services of a compose file
+    Compose(compose::Compose),
+}
+
+impl Cli {
+    /// Does what the command line says, and returns the exit code.
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        let place = &self.place;
+        if let Some(format) = place.explain {
+            process::explain::install(format);
+        }
+        if self.command.needs_engine() {
+            place.enter()?;
+        }
+        match &self.command {
+            Command::Run(command) => command.run(place),
+            Command::Create(command) => command.run(place),
+            Command::Start(command) => command.run(place),
+            Command::Stop(command) => command.run(place),
+            Command::Kill(command) => command.run(place),
+            Command::Rm(command) => command.run(place),
+            Command::Wait(command) => command.run(place),
+            Command::Attach(command) => command.run(place),
+            Command::Exec(command) => command.run(place),
+            Command::Ps(command) => command.run(place),
+            Command::Logs(command) => command.run(place),
+            Command::Inspect(command) => command.run(place),
+            Command::Port(command) => command.run(place),
+            Command::Build(command) => command.run(place),
+            Command::Pull(command) => command.run(place),
+            Command::Push(command) => command.run(place),
+            Command::Login(command) => command.run(place),
+            Command::Logout(command) => command.run(place),
+            Command::Images(command) => command.run(place),
+            Command::Rmi(command) => command.run(place),
+            Command::Tag(command) => command.run(place),
+            Command::Image(command) => command.run(place),
+            Command::Network(command) => command.run(place),
+            Command::Volume(command) => command.run(place),
+            Command::System(command) => command.run(place),
+            Command::Info(command) => command.run(place),
+            Command::Version(command) => command.run(),
+            Command::Registry(command) => command.run(place),
+            Command::Daemon(command) => command.run(place),
+            Command::Compose(command) => command.run(place),
+        }
+    }
+}
+
+impl Command {
+    /// Whose exit code an error of this command is.
+    pub(crate) fn blame(&self) -> Blame {
+        match self {
+            Self::Run(_) => Blame::Engine,
+            _ => Blame::Command,
+        }
+    }
+
+    /// Whether the command works on the engine's directories, and so in the user's own namespace.
+    fn needs_engine(&self) -> bool {
+        !matches!(self, Self::Version(_) | Self::Login(_) | Self::Logout(_) | Self::Registry(_))
+    }
+}

@@ -1,0 +1,71 @@
+//! `exec`: another process in a running container.
+
+use clap::Args;
+use containers::{DetachKeys, ExecOptions};
+
+use crate::cli::Place;
+use crate::run::needs_terminal;
+use crate::values;
+
+/// Execute a command in a running container
+#[derive(Args, Debug)]
+#[command(override_usage = "cooper exec [OPTIONS] CONTAINER COMMAND [ARG...]")]
+pub(crate) struct Exec {
+    /// Detached mode: run command in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    interactive: bool,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    tty: bool,
+    /// Set environment variables
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Username or UID (format: <name|uid>[:<group|gid>])
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Give extended privileges to the command
+    #[arg(long)]
+    privileged: bool,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+    /// Name or id
+    container: String,
+    /// What to run
+    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    /// Returns the command's exit code.
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        if self.interactive && self.tty && !self.detach {
+            needs_terminal()?;
+        }
+        let mut env = Vec::new();
+        for text in &self.env {
+            let read = values::variable(text, |name| std::env::var(name).ok());
+            env.extend(read.map_err(|e| anyhow::anyhow!("--env {e}"))?);
+        }
+        let engine = place.engine()?;
+        let container = engine.find(&self.container)?;
+        let options = ExecOptions {
+            command: self.command.clone(),
+            terminal: self.tty,
+            interactive: self.interactive,
+            detach: self.detach,
+            env,
+            workdir: self.workdir.clone(),
+            user: self.user.clone(),
+            privileged: self.privileged,
+            detach_keys: self.detach_keys.clone().unwrap_or_default(),
+        };
+        Ok(engine.exec(container.id(), &options)?)
+    }
+}

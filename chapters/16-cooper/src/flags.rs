@@ -1,0 +1,185 @@
+//! The flags of `run` and `create`, with docker's names, short forms and defaults.
+//!
+//! Nothing is decided here: the next module turns these into `containers::CreateOptions`. A flag
+//! of docker's that is not in this list is one that the engine cannot honour yet, and so an
+//! error, never a promise.
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::values;
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// Even when it is here: a tag may have moved.
+    Always,
+    /// When it is not here.
+    Missing,
+    /// Never: what is not here is an error.
+    Never,
+}
+
+/// What a new container is to be.
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    /// Assign a name to the container
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Automatically remove the container and its anonymous volumes when it exits
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Set environment variables (NAME alone takes the value from here)
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<std::path::PathBuf>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Username or UID (format: <name|uid>[:<group|gid>])
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// Add additional groups to join
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group_add: Vec<String>,
+    /// Overwrite the default ENTRYPOINT of the image
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Container host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// Set meta data on a container
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Bind mount a volume
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
+    pub(crate) volume: Vec<String>,
+    /// Attach a filesystem mount to the container
+    #[arg(long, value_name = "FIELDS")]
+    pub(crate) mount: Vec<String>,
+    /// Mount a tmpfs directory
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Mount the container's root filesystem as read only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    pub(crate) shm_size: Option<u64>,
+    /// Signal to stop the container
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Timeout (in seconds) to stop a container
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<u64>,
+    /// Pull image before running
+    #[arg(long, value_enum, default_value = "missing", value_name = "WHEN")]
+    pub(crate) pull: Pull,
+    /// Write the container ID to the file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<std::path::PathBuf>,
+    /// Print usage
+    #[arg(long, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) security: Security,
+}
+
+/// How much it may use.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// Memory limit
+    #[arg(short, long, value_name = "BYTES", value_parser = values::bytes)]
+    pub(crate) memory: Option<u64>,
+    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
+    #[arg(long, value_name = "BYTES", value_parser = values::swap, allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<i64>,
+    /// Memory soft limit
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    pub(crate) memory_reservation: Option<u64>,
+    /// Number of CPUs
+    #[arg(long, value_name = "DECIMAL", value_parser = values::nano_cpus)]
+    pub(crate) cpus: Option<u64>,
+    /// Limit CPU CFS (Completely Fair Scheduler) period, in microseconds
+    #[arg(long, value_name = "US")]
+    pub(crate) cpu_period: Option<u64>,
+    /// Limit CPU CFS (Completely Fair Scheduler) quota, in microseconds a period
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    pub(crate) cpu_quota: Option<i64>,
+    /// CPU shares (relative weight)
+    #[arg(short, long, value_name = "WEIGHT")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// CPUs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// MEMs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Tune container pids limit (set -1 for unlimited; 2048 unless given)
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) pids_limit: Option<i64>,
+    /// Ulimit options
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+}
+
+/// Whom it can reach, and who can reach it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    /// Connect a container to a network: bridge, host, none, or one's name
+    #[arg(long, visible_alias = "net", default_value = "bridge", value_name = "NETWORK")]
+    pub(crate) network: String,
+    /// Add network-scoped alias for the container
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
+    pub(crate) network_alias: Vec<String>,
+    /// IPv4 address (e.g., 172.30.100.104)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<std::net::IpAddr>,
+    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mac_address: Option<String>,
+    /// Publish a container's port(s) to the host
+    #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
+    pub(crate) publish: Vec<String>,
+    /// Add a custom host-to-IP mapping (host:ip)
+    #[arg(long, value_name = "HOST:IP")]
+    pub(crate) add_host: Vec<String>,
+    /// Set custom DNS servers
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<std::net::IpAddr>,
+}
+
+/// What it may do.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Privileges")]
+pub(crate) struct Security {
+    /// Give extended privileges to this container
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// Add Linux capabilities
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_add: Vec<String>,
+    /// Drop Linux capabilities
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_drop: Vec<String>,
+    /// Security options: no-new-privileges, seccomp=FILE, seccomp=unconfined
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) security_opt: Vec<String>,
+    /// Sysctl options
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) sysctl: Vec<String>,
+}

@@ -1,0 +1,102 @@
+//! What to do about an error, where the binary knows.
+//!
+//! The errors of earlier chapters say what went wrong; they do not know which command of this engine would help.
+
+use std::io;
+
+use crate::failure::{LoginRefused, NoNamespace, NotATerminal};
+
+/// The hint for an error: the first cause in its chain that has one.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(of_cause)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<containers::Error>() {
+        return of_container(error);
+    }
+    if let Some(error) = cause.downcast_ref::<distribution::Error>() {
+        return match error {
+            distribution::Error::Mismatch { .. } | distribution::Error::Layer { .. } => Some(
+                "nothing was stored; the registry, or something between it and this machine, changed the bytes: try again, \
+                 and tell whoever runs it"
+                    .to_owned(),
+            ),
+            error => error.hint(),
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<images::Error>() {
+        return of_image(error);
+    }
+    if let Some(::build::Error::Dockerfile { message, .. }) = cause.downcast_ref() {
+        return message.starts_with("unknown instruction").then(|| {
+            "the instructions are ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM LABEL MAINTAINER RUN STOPSIGNAL USER VOLUME WORKDIR".to_owned()
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<network::Error>() {
+        return of_network(error);
+    }
+    if cause.is::<NoNamespace>() {
+        return Some(
+            "an ordinary user needs user namespaces: on Ubuntu 24.04 and later \
+             `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on older Debian \
+             `sysctl kernel.unprivileged_userns_clone=1`, elsewhere `sysctl user.max_user_namespaces=15000`; \
+             or run cooper as root"
+                .to_owned(),
+        );
+    }
+    if cause.is::<LoginRefused>() {
+        return Some("check the name and the password; some registries want an access token instead".to_owned());
+    }
+    if cause.is::<NotATerminal>() {
+        return Some("leave -t out when the input is a pipe or a file".to_owned());
+    }
+    let io = cause.downcast_ref::<io::Error>()?;
+    (io.kind() == io::ErrorKind::StorageFull).then(|| "`cooper system prune` gives space back".to_owned())
+}
+
+fn of_container(error: &containers::Error) -> Option<String> {
+    use containers::Error as E;
+    match error {
+        E::NoSuchContainer(_) => Some("`cooper ps -a` lists all containers".to_owned()),
+        E::NameInUse { name, .. } => {
+            Some(format!("`cooper rm -f {name}` removes the other one; or give another --name"))
+        }
+        E::WrongState { operation: "remove", id, .. } => {
+            Some(format!("`cooper rm -f {id}` stops and removes it"))
+        }
+        E::NoSuchVolume(_) => Some("`cooper volume ls` lists all volumes".to_owned()),
+        E::Start { exit_code: 127, .. } => {
+            Some("the image has no such program in its PATH; `cooper run --rm -it IMAGE sh` looks around, if it has a shell".to_owned())
+        }
+        E::Start { exit_code: 126, .. } => Some(
+            "the file is there and cannot be executed: is it a directory, is its x bit missing, is it for another machine, \
+             does the interpreter in its first line exist?"
+                .to_owned(),
+        ),
+        E::Start { message, .. } if message.contains("in use") && message.contains("port") => Some(port_in_use()),
+        _ => None,
+    }
+}
+
+fn of_image(error: &images::Error) -> Option<String> {
+    use images::Error as E;
+    match error {
+        E::NoImage(name) => Some(format!(
+            "`cooper images` lists what is here, `cooper pull {name}` fetches it; hello and host are built in"
+        )),
+        E::Blob { .. } => Some("`cooper rmi` and `cooper pull` replace a damaged image".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_network(error: &network::Error) -> Option<String> {
+    match error {
+        network::Error::NoSuchNetwork(name) => Some(format!("`cooper network create {name}` makes it")),
+        error => error.hint(),
+    }
+}
+
+fn port_in_use() -> String {
+    "`ss -lntup` and `cooper ps` say who has it; -p HOST:CONTAINER takes another host port".to_owned()
+}

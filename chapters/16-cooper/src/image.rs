@@ -1,0 +1,195 @@
+//! `images`, `rmi`, `tag`, and the same under `image`.
+
+use clap::{Args, Subcommand};
+use daemon::catalogue::{self, Listed, Removed};
+use daemon::words;
+use images::Reference;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::acquire;
+use crate::cli::Place;
+use crate::failure::each;
+use crate::flags::Pull;
+use crate::look::{json_only, message, print_documents};
+use crate::stdout::say;
+use crate::table::{Format, Listing, Table};
+use crate::transfer;
+
+/// Manage images
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Remove one or more images
+    #[command(visible_alias = "remove")]
+    Rm(Rm),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    Tag(Tag),
+    /// Display detailed information on one or more images
+    Inspect(Inspect),
+    /// Download an image from a registry
+    Pull(transfer::Pull),
+    /// Upload an image to a registry
+    Push(transfer::Push),
+}
+
+impl Command {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        match self {
+            Self::Ls(command) => command.run(place),
+            Self::Rm(command) => command.run(place),
+            Self::Tag(command) => command.run(place),
+            Self::Inspect(command) => command.run(place),
+            Self::Pull(command) => command.run(place),
+            Self::Push(command) => command.run(place),
+        }
+    }
+}
+
+/// List images
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    /// Show all images (there are no hidden ones: the same as without)
+    #[arg(short, long)]
+    all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    #[command(flatten)]
+    listing: Listing,
+    /// Only images of this repository
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    repository: Option<String>,
+}
+
+impl Ls {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let mut filters = self.listing.filters(&["reference", "dangling", "label"])?;
+        if let Some(repository) = &self.repository {
+            filters.add("reference", repository);
+        }
+        let all = catalogue::list(&place.engine()?).map_err(message)?;
+        let shown: Vec<_> = all.into_iter().filter(|listed| daemon::image::passes(listed, &filters)).collect();
+        crate::stdout::print(format_args!("{}", self.render(&shown, Timestamp::now())));
+        Ok(0)
+    }
+
+    fn render(&self, images: &[Listed], now: Timestamp) -> String {
+        if self.listing.quiet {
+            return images.iter().map(|listed| self.listing.id(&listed.image.id.to_string()) + "\n").collect();
+        }
+        let mut table = match self.digests {
+            true => Table::new(&["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]),
+            false => Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]),
+        };
+        let mut lines = String::new();
+        for listed in images {
+            let created = created(listed.created(), now);
+            let (id, size) = (self.listing.id(&listed.image.id.to_string()), words::size(listed.size));
+            let digest = listed.image.target.digest.to_string();
+            for (repository, tag) in names(listed) {
+                if self.listing.format == Format::Json {
+                    let line = json!({
+                        "Containers": "N/A", "CreatedAt": listed.created().to_string(), "CreatedSince": created,
+                        "Digest": digest, "ID": id, "Repository": repository, "Size": size, "Tag": tag,
+                    });
+                    lines.push_str(&format!("{line}\n"));
+                    continue;
+                }
+                let mut cells = vec![repository, tag, id.clone(), created.clone(), size.clone()];
+                if self.digests {
+                    cells.insert(2, digest.clone());
+                }
+                table.row(cells);
+            }
+        }
+        match self.listing.format {
+            Format::Json => lines,
+            Format::Table => table.to_string(),
+        }
+    }
+}
+
+/// "3 weeks ago"; an image that was made to be the same everywhere does not say when it was made.
+fn created(created: Timestamp, now: Timestamp) -> String {
+    match created == Timestamp::UNIX_EPOCH {
+        true => "N/A".to_owned(),
+        false => format!("{} ago", words::duration(words::since(created, now))),
+    }
+}
+
+/// A line for each name; one of `<none>` for an image without any.
+fn names(listed: &Listed) -> Vec<(String, String)> {
+    let none = || "<none>".to_owned();
+    let named = |name: &Reference| (name.familiar_name(), name.tag().map_or_else(none, str::to_owned));
+    match listed.names.is_empty() {
+        true => vec![(none(), none())],
+        false => listed.names.iter().map(named).collect(),
+    }
+}
+
+/// Remove one or more images
+#[derive(Args, Debug)]
+pub(crate) struct Rm {
+    /// Force removal of the image
+    #[arg(short, long)]
+    force: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Rm {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        each(&self.images, |name| {
+            for removed in catalogue::remove(&engine, name, self.force).map_err(message)? {
+                match removed {
+                    Removed::Untagged(name) => say!("Untagged: {name}"),
+                    Removed::Deleted(id) => say!("Deleted: {id}"),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+#[derive(Args, Debug)]
+pub(crate) struct Tag {
+    /// Name or id
+    #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
+    source: String,
+    /// The new name
+    #[arg(value_name = "TARGET_IMAGE[:TAG]")]
+    target: Reference,
+}
+
+impl Tag {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        let image = acquire::image(&engine, &self.source, Pull::Never)?;
+        engine.store().tag(&self.target, &image.target)?;
+        Ok(0)
+    }
+}
+
+/// Display detailed information on one or more images
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Format of the output: json is the only one
+    #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
+    format: Option<Format>,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Inspect {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        print_documents(&self.images, self.format, |name| daemon::image::inspect(&engine, name).map_err(message))
+    }
+}

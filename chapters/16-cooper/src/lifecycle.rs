@@ -1,0 +1,150 @@
+//! `start`, `stop`, `kill`, `rm`, `wait`: containers that exist already.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use containers::{Container, Engine, RemoveOptions, StartOptions};
+
+use crate::cli::Place;
+use crate::failure::each;
+use crate::run::{Console, follow};
+use crate::stdout::say;
+
+/// Start one or more stopped containers
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// Attach STDOUT/STDERR and forward signals
+    #[arg(short, long)]
+    attach: bool,
+    /// Attach container's STDIN
+    #[arg(short, long)]
+    interactive: bool,
+    #[command(flatten)]
+    console: Console,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Start {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        let options = StartOptions { attach: self.attach || self.interactive, explain: place.explain() };
+        if !options.attach {
+            return each(&self.containers, |name| {
+                let container = engine.find(name)?;
+                if !container.life()?.status.is_live() {
+                    engine.start(container.id(), &options)?;
+                }
+                say!("{name}");
+                Ok(())
+            });
+        }
+        let [name] = self.containers.as_slice() else {
+            bail!("you cannot start and attach multiple containers at once");
+        };
+        let container = engine.find(name)?;
+        let mut running = engine.start(container.id(), &options)?;
+        let Some(attachment) = running.attachment.take() else {
+            bail!("container {name} was started without its streams");
+        };
+        let console = self.console.options(self.interactive);
+        follow(&engine, container.id(), attachment, &mut running, &console)
+    }
+}
+
+/// Stop one or more running containers
+#[derive(Args, Debug)]
+pub(crate) struct Stop {
+    /// Seconds to wait before killing the container (10 unless it says otherwise itself)
+    #[arg(short = 't', long = "timeout", visible_alias = "time", value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Stop {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let patience = self.timeout.map(Duration::from_secs);
+        on_each(place, &self.containers, |engine, container| {
+            if container.life()?.status.is_live() {
+                engine.stop(container.id(), patience)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Kill one or more running containers
+#[derive(Args, Debug)]
+pub(crate) struct Kill {
+    /// Signal to send to the container
+    #[arg(short, long, default_value = "KILL", value_name = "SIGNAL")]
+    signal: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Kill {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let signal = process::signals::parse(&self.signal)?;
+        on_each(place, &self.containers, |engine, container| Ok(engine.kill(container.id(), signal)?))
+    }
+}
+
+/// Remove one or more containers
+#[derive(Args, Debug)]
+pub(crate) struct Rm {
+    /// Force the removal of a running container (uses SIGKILL)
+    #[arg(short, long)]
+    force: bool,
+    /// Remove anonymous volumes associated with the container
+    #[arg(short, long)]
+    volumes: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Rm {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let options = RemoveOptions { force: self.force, volumes: self.volumes };
+        on_each(place, &self.containers, |engine, container| Ok(engine.remove(container.id(), options)?))
+    }
+}
+
+/// Block until one or more containers stop, then print their exit codes
+#[derive(Args, Debug)]
+pub(crate) struct Wait {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Wait {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        each(&self.containers, |name| {
+            let id = engine.find(name)?.id().clone();
+            say!("{}", crate::run::code(&id, engine.wait(&id)?)?);
+            Ok(())
+        })
+    }
+}
+
+/// Does something to each container, printing the names of those that it was done to.
+fn on_each(
+    place: &Place,
+    names: &[String],
+    act: impl Fn(&Engine, &Container) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
+    let engine = place.engine()?;
+    each(names, |name| {
+        act(&engine, &engine.find(name)?)?;
+        say!("{name}");
+        Ok(())
+    })
+}

@@ -1,0 +1,234 @@
+//! `ps`, `inspect`, `port`: what is there.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use containers::Status;
+use daemon::summary::{self, Summary};
+use daemon::{Filters, words};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cli::Place;
+use crate::failure::{Exit, render};
+use crate::stdout::say;
+use crate::table::{Format, Listing, Table, ellipsis, short_id};
+
+/// List containers
+#[derive(Args, Debug)]
+pub(crate) struct Ps {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    all: bool,
+    /// Show n last created containers (includes all states)
+    #[arg(short = 'n', long, value_name = "N")]
+    last: Option<usize>,
+    /// Show the latest created container (includes all states)
+    #[arg(short, long)]
+    latest: bool,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Ps {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let filters = self.listing.filters(&summary::FILTERS)?;
+        let last = self.last.or(self.latest.then_some(1));
+        let mut rows = summary::list(&place.engine()?, self.all || last.is_some(), &filters).map_err(message)?;
+        rows.truncate(last.unwrap_or(usize::MAX));
+        crate::stdout::print(format_args!("{}", render_containers(&rows, &self.listing, Timestamp::now())));
+        Ok(0)
+    }
+}
+
+fn render_containers(rows: &[Summary], listing: &Listing, now: Timestamp) -> String {
+    let id = |row: &Summary| match listing.no_trunc {
+        true => row.container.id().to_string(),
+        false => row.container.id().short().to_owned(),
+    };
+    if listing.quiet {
+        return rows.iter().map(|row| id(row) + "\n").collect();
+    }
+    if listing.format == Format::Json {
+        return rows.iter().map(|row| format!("{}\n", container_json(row, id(row), now))).collect();
+    }
+    let mut table = Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
+    for row in rows {
+        let record = row.container.record();
+        let command = match listing.no_trunc {
+            true => row.command(),
+            false => ellipsis(&row.command(), 20),
+        };
+        table.row([
+            id(row),
+            record.options.image.clone(),
+            format!("{command:?}"),
+            format!("{} ago", words::duration(words::since(record.created, now))),
+            row.status(now),
+            row.ports(),
+            record.name.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn container_json(row: &Summary, id: String, now: Timestamp) -> Value {
+    let record = row.container.record();
+    let labels: Vec<String> = record.settings.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    json!({
+        "Command": format!("{:?}", row.command()),
+        "CreatedAt": record.created.to_string(),
+        "ID": id,
+        "Image": record.options.image,
+        "Labels": labels.join(","),
+        "Names": record.name,
+        "Networks": row.networks(),
+        "Ports": row.ports(),
+        "RunningFor": format!("{} ago", words::duration(words::since(record.created, now))),
+        "State": row.life.status.as_str(),
+        "Status": row.status(now),
+    })
+}
+
+/// Return low-level information on containers and images
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Only inspect objects of the given type
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<Kind>,
+    /// Format of the output: json is the only one
+    #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
+    format: Option<Format>,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Container,
+    Image,
+    Network,
+    Volume,
+}
+
+/// `--format` of `inspect` and its kin, which have no table.
+pub(crate) fn json_only(text: &str) -> Result<Format, String> {
+    match crate::table::parse_format(text)? {
+        Format::Json => Ok(Format::Json),
+        Format::Table => Err("there is no table of this: use json".to_owned()),
+    }
+}
+
+impl Inspect {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        print_documents(&self.names, self.format, |name| {
+            let kinds = [Kind::Container, Kind::Image, Kind::Network, Kind::Volume];
+            let kinds = self.kind.map_or(kinds.to_vec(), |kind| vec![kind]);
+            let found = kinds.iter().find_map(|kind| match kind {
+                Kind::Container => engine.find(name).ok().map(|c| engine.inspect(c.id()).map_err(Into::into)),
+                Kind::Image => daemon::image::inspect(&engine, name).ok().map(Ok),
+                Kind::Network => daemon::network::find(&engine, name).ok().map(Ok),
+                Kind::Volume => engine.volumes().find(name).ok().map(|v| Ok(daemon::volume::document(&engine, &v))),
+            });
+            found.with_context(|| format!("no such object: {name}"))?
+        })
+    }
+}
+
+/// Prints documents as one JSON array, or as one line each; names that are none are reported after them.
+pub(crate) fn print_documents(
+    names: &[String],
+    format: Option<Format>,
+    find: impl Fn(&str) -> anyhow::Result<Value>,
+) -> anyhow::Result<u8> {
+    let (mut documents, mut failures) = (Vec::new(), String::new());
+    for name in names {
+        match find(name) {
+            Ok(document) => documents.push(document),
+            Err(error) => failures.push_str(&render(&error)),
+        }
+    }
+    match format {
+        Some(_) => documents.iter().for_each(|document| say!("{document}")),
+        None => say!("{}", pretty(&documents)?),
+    }
+    eprint!("{failures}");
+    if failures.is_empty() { Ok(0) } else { Err(Exit(1).into()) }
+}
+
+/// JSON with docker's indentation.
+fn pretty(documents: &[Value]) -> anyhow::Result<String> {
+    use serde::Serialize as _;
+    let mut text = Vec::new();
+    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    documents.serialize(&mut serde_json::Serializer::with_formatter(&mut text, indent))?;
+    Ok(String::from_utf8(text)?)
+}
+
+/// List port mappings or a specific mapping for the container
+#[derive(Args, Debug)]
+pub(crate) struct Port {
+    /// Name or id
+    container: String,
+    /// A port of the container, with or without /tcp or /udp
+    #[arg(value_name = "PRIVATE_PORT[/PROTO]")]
+    port: Option<String>,
+}
+
+impl Port {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let container = place.engine()?.find(&self.container)?;
+        let life = container.life()?;
+        let asked = self.port.as_ref().map(|port| match port.contains('/') {
+            true => port.clone(),
+            false => format!("{port}/tcp"),
+        });
+        let ports = life.ports.iter().filter(|port| asked.as_ref().is_none_or(|a| *a == summary::target_of(port)));
+        let lines: Vec<String> = ports
+            .map(|port| match asked {
+                Some(_) => format!("{}:{}", port.host_ip, port.host_port),
+                None => format!("{} -> {}:{}", summary::target_of(port), port.host_ip, port.host_port),
+            })
+            .collect();
+        match (lines.is_empty(), &asked) {
+            (true, Some(asked)) => bail!("no public port '{asked}' published for {}", self.container),
+            (true, None) if life.status != Status::Running => Ok(0),
+            _ => {
+                lines.iter().for_each(|line| say!("{line}"));
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// The daemon's errors carry an HTTP status too; here the sentence is enough.
+pub(crate) fn message(error: daemon::ApiError) -> anyhow::Error {
+    anyhow::anyhow!(error.message)
+}
+
+impl Listing {
+    /// The filters that were given.
+    ///
+    /// # Errors
+    /// One that the listing does not know, or that is not `KEY=VALUE`.
+    pub(crate) fn filters(&self, known: &[&str]) -> anyhow::Result<Filters> {
+        let mut filters = Filters::default();
+        for text in &self.filter {
+            match text.split_once('=') {
+                Some((key, value)) if known.contains(&key) => filters.add(key, value),
+                Some((key, _)) => bail!("--filter {text:?}: unknown key {key:?} (known: {})", known.join(", ")),
+                None => bail!("--filter {text:?}: write KEY=VALUE"),
+            }
+        }
+        Ok(filters)
+    }
+
+    /// An id as the listing shows it.
+    pub(crate) fn id(&self, id: &str) -> String {
+        match self.no_trunc {
+            true => id.to_owned(),
+            false => short_id(id),
+        }
+    }
+}

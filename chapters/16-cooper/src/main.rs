@@ -1,0 +1,55 @@
+//! `cooper`: the sixteen chapters as one engine.
+//!
+//! Nothing happens here that an earlier chapter does not do: this binary reads the command line
+//! that container users' fingers know, calls the chapter, and prints what came back. One module
+//! a family of commands; [`cli`] is the map.
+
+mod acquire;
+mod build;
+mod cli;
+mod compose;
+mod daemon;
+mod exec;
+mod failure;
+mod flags;
+mod hints;
+mod image;
+mod lifecycle;
+mod logs;
+mod look;
+mod network;
+mod options;
+mod registry;
+mod run;
+mod stdout;
+mod system;
+mod table;
+mod transfer;
+mod values;
+mod volume;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    // A container's monitor is this very program, started again: its arguments are the engine's, not a person's.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "monitor") {
+        return containers::monitor::main(words);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(failure::usage(&error)),
+    };
+    let blame = cli.command.blame();
+    match cli.run() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            failure::report(&error);
+            ExitCode::from(failure::exit_code(&error, blame))
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! From flags to `containers::CreateOptions`: every value is checked here, before anything is made.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, anyhow, bail};
+use containers::{CreateOptions, MountRequest, Resources, Seccomp};
+
+use crate::flags::{Flags, Limits, Network, Security};
+use crate::values;
+
+/// Docker's word for an address that the host has inside a container.
+const HOST_GATEWAY: &str = "host-gateway";
+
+impl Flags {
+    /// What the flags, the image's name and the command ask for.
+    ///
+    /// # Errors
+    /// The first value that is none, named with its flag.
+    pub(crate) fn options(&self, image: &str, command: &[String]) -> anyhow::Result<CreateOptions> {
+        Ok(CreateOptions {
+            name: self.name.clone(),
+            image: image.to_owned(),
+            command: command.to_vec(),
+            entrypoint: self.entrypoint.as_deref().map(entrypoint),
+            env: self.variables()?,
+            workdir: self.workdir.clone(),
+            user: self.user.clone(),
+            groups: self.group_add.clone(),
+            hostname: self.hostname.clone(),
+            labels: values::labels(&self.label),
+            terminal: self.tty,
+            interactive: self.interactive,
+            auto_remove: self.rm,
+            mounts: self.mounts()?,
+            read_only: self.read_only,
+            shm_size: self.shm_size,
+            security: self.security.options()?,
+            resources: self.limits.resources()?,
+            ulimits: parsed(&self.limits.ulimit)?,
+            sysctls: self.security.sysctls()?,
+            network: self.network.options()?,
+            stop_signal: self.stop_signal.clone(),
+            stop_timeout: self.stop_timeout,
+            ..CreateOptions::default()
+        })
+    }
+
+    /// Files first, then `-e`: of two values of a name the later one counts.
+    fn variables(&self) -> anyhow::Result<Vec<String>> {
+        let environment = |name: &str| std::env::var(name).ok();
+        let mut variables = Vec::new();
+        for path in &self.env_file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("read --env-file {path:?}"))?;
+            let read = values::env_file(path, &text, environment);
+            variables.extend(read.map_err(|e| anyhow!(e))?);
+        }
+        for text in &self.env {
+            let read = values::variable(text, environment);
+            variables.extend(read.map_err(|e| anyhow!("--env {e}"))?);
+        }
+        Ok(variables)
+    }
+
+    fn mounts(&self) -> anyhow::Result<Vec<MountRequest>> {
+        let volumes = self.volume.iter().map(|text| volume(text));
+        let mounts = self.mount.iter().map(|text| Ok(MountRequest::mount(text)?));
+        let tmpfs = self.tmpfs.iter().map(|text| Ok(MountRequest::tmpfs(text)?));
+        volumes.chain(mounts).chain(tmpfs).collect()
+    }
+}
+
+/// `--entrypoint ""` clears the image's; anything else is one program, without arguments.
+fn entrypoint(program: &str) -> Vec<String> {
+    match program {
+        "" => Vec::new(),
+        program => vec![program.to_owned()],
+    }
+}
+
+/// A `-v` whose source may be relative to the working directory: `.`, `./data`, `../x`.
+fn volume(text: &str) -> anyhow::Result<MountRequest> {
+    let relative = ["./", "../", ".:", "..:"].iter().any(|start| text.starts_with(start));
+    if !relative {
+        return Ok(MountRequest::volume(text)?);
+    }
+    let (source, rest) = text.split_once(':').unwrap_or((text, ""));
+    let source = std::path::absolute(source).with_context(|| format!("--volume {text:?}"))?;
+    Ok(MountRequest::volume(&format!("{}:{rest}", source.display()))?)
+}
+
+fn parsed<T: std::str::FromStr<Err = containers::Error>>(texts: &[String]) -> anyhow::Result<Vec<T>> {
+    texts.iter().map(|text| Ok(text.parse()?)).collect()
+}
+
+impl Limits {
+    fn resources(&self) -> anyhow::Result<Resources> {
+        if self.cpus.is_some() && (self.cpu_period.is_some() || self.cpu_quota.is_some()) {
+            bail!("--cpus and --cpu-period or --cpu-quota say the same thing: give one of them");
+        }
+        if self.memory_swap.is_some() && self.memory.is_none() {
+            bail!("--memory-swap counts memory and swap together: give --memory too");
+        }
+        Ok(Resources {
+            memory: self.memory,
+            memory_swap: self.memory_swap,
+            memory_reservation: self.memory_reservation,
+            nano_cpus: self.cpus,
+            cpu_quota: self.cpu_quota,
+            cpu_period: self.cpu_period,
+            cpu_shares: self.cpu_shares,
+            cpuset_cpus: self.cpuset_cpus.clone(),
+            cpuset_mems: self.cpuset_mems.clone(),
+            pids_limit: self.pids_limit,
+        })
+    }
+}
+
+impl Network {
+    fn options(&self) -> anyhow::Result<containers::Network> {
+        let mut publish = Vec::new();
+        for text in &self.publish {
+            publish.extend(network::port::parse(text)?);
+        }
+        Ok(containers::Network {
+            mode: self.network.parse()?,
+            aliases: self.network_alias.clone(),
+            ip: self.ip,
+            mac: self.mac_address.clone(),
+            publish,
+            extra_hosts: self.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
+            dns: self.dns.clone(),
+        })
+    }
+}
+
+/// `--add-host NAME:ADDRESS`, where an IPv6 address may stand in brackets.
+fn host(text: &str) -> anyhow::Result<(String, IpAddr)> {
+    let (name, address) =
+        text.split_once([':', '=']).ok_or_else(|| anyhow!("--add-host {text:?}: write NAME:ADDRESS"))?;
+    if address == HOST_GATEWAY {
+        bail!("--add-host {text:?}: {HOST_GATEWAY} is not supported yet");
+    }
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse().map_err(|_| anyhow!("--add-host {text:?}: {address:?} is no IP address"))?;
+    Ok((name.to_owned(), address))
+}
+
+impl Security {
+    fn options(&self) -> anyhow::Result<containers::Security> {
+        let mut security = containers::Security {
+            privileged: self.privileged,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            ..containers::Security::default()
+        };
+        for text in &self.security_opt {
+            match text.split_once(['=', ':']).unwrap_or((text, "")) {
+                ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
+                ("no-new-privileges", "false") => security.no_new_privileges = false,
+                ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
+                ("seccomp", "builtin") => security.seccomp = Seccomp::Default,
+                ("seccomp", path) if !path.is_empty() => security.seccomp = profile(path)?,
+                _ => bail!("--security-opt {text:?}: not supported (no-new-privileges, seccomp=)"),
+            }
+        }
+        Ok(security)
+    }
+
+    fn sysctls(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let pair = |text: &String| {
+            let (key, value) = text.split_once('=').ok_or_else(|| anyhow!("--sysctl {text:?}: write KEY=VALUE"))?;
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        self.sysctl.iter().map(pair).collect()
+    }
+}
+
+fn profile(path: &str) -> anyhow::Result<Seccomp> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read --security-opt seccomp={path}"))?;
+    let json = serde_json::from_str(&text).with_context(|| format!("--security-opt seccomp={path}: no JSON"))?;
+    Ok(Seccomp::Profile(json))
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! `system`, `info`, `version`: the engine about itself.
+
+use std::io::Write as _;
+
+use clap::{Args, Subcommand};
+use containers::{All, Status};
+use daemon::system::{architecture, cgroup_version, kernel_release, memory_total, operating_system};
+use daemon::{catalogue, words};
+use serde_json::{Value, json};
+
+use crate::cli::Place;
+use crate::look::{json_only, message};
+use crate::stdout::say;
+use crate::table::Format;
+
+/// Manage the engine's own things
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Display system-wide information
+    Info(Info),
+    /// Remove stopped containers, unused networks, and whatever a crash left behind
+    Prune(Prune),
+}
+
+impl Command {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        match self {
+            Self::Info(command) => command.run(place),
+            Self::Prune(command) => command.run(place),
+        }
+    }
+}
+
+/// Display system-wide information
+#[derive(Args, Debug)]
+pub(crate) struct Info {
+    /// Format of the output: json is the only one besides the text
+    #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
+    format: Option<Format>,
+}
+
+impl Info {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        let all = engine.list(All::Yes)?;
+        let running = all.iter().filter(|c| c.life().is_ok_and(|life| life.status == Status::Running)).count();
+        let images = catalogue::list(&engine).map_err(message)?.len();
+        let rootless = namespaces::rootless::is_rootless();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let facts: [(&str, Value); 13] = [
+            ("Containers", json!(all.len())),
+            ("Running", json!(running)),
+            ("Stopped", json!(all.len() - running)),
+            ("Images", json!(images)),
+            ("Version", json!(env!("CARGO_PKG_VERSION"))),
+            ("Data", json!(place.paths().data)),
+            ("Run", json!(place.paths().run)),
+            ("Rootless", json!(rootless)),
+            ("Cgroup Version", json!(cgroup_version())),
+            ("Kernel Version", json!(kernel_release())),
+            ("Operating System", json!(operating_system())),
+            ("Architecture", json!(architecture())),
+            ("CPUs", json!(cpus)),
+        ];
+        let mut facts = serde_json::Map::from_iter(facts.map(|(name, value)| (name.to_owned(), value)));
+        facts.insert("Total Memory".to_owned(), json!(words::size(memory_total())));
+        match self.format {
+            Some(_) => say!("{}", Value::Object(facts)),
+            None => facts.iter().for_each(|(name, value)| match value {
+                Value::String(text) => say!("{name}: {text}"),
+                value => say!("{name}: {value}"),
+            }),
+        }
+        Ok(0)
+    }
+}
+
+/// Remove stopped containers, unused networks, and whatever a crash left behind
+#[derive(Args, Debug)]
+pub(crate) struct Prune {
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Prune {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        if !self.force && !confirmed()? {
+            return Ok(0);
+        }
+        let engine = place.engine()?;
+        let pruned = engine.prune()?;
+        if !pruned.containers.is_empty() {
+            say!("Deleted Containers:");
+            pruned.containers.iter().for_each(|id| say!("{id}"));
+            say!("");
+        }
+        let networks = engine.networks().prune()?;
+        if !networks.is_empty() {
+            say!("Deleted Networks:");
+            networks.iter().for_each(|name| say!("{name}"));
+            say!("");
+        }
+        let collected = engine.store().gc()?;
+        say!("Total reclaimed space: {}", words::size(pruned.bytes + collected.bytes));
+        Ok(0)
+    }
+}
+
+fn confirmed() -> anyhow::Result<bool> {
+    eprint!(
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
+         - all dangling images\n\nAre you sure you want to continue? [y/N] "
+    );
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Show the version information
+#[derive(Args, Debug)]
+pub(crate) struct Version {
+    /// Format of the output: json is the only one besides the text
+    #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
+    format: Option<Format>,
+}
+
+impl Version {
+    pub(crate) fn run(&self) -> anyhow::Result<u8> {
+        let version = env!("CARGO_PKG_VERSION");
+        let (api, kernel) = (daemon::system::API_VERSION, kernel_release());
+        let platform = format!("linux/{}", architecture());
+        match self.format {
+            Some(_) => say!(
+                "{}",
+                json!({ "Version": version, "ApiVersion": api, "Os/Arch": platform, "KernelVersion": kernel })
+            ),
+            None => say!(
+                "Cooper:\n Version:           {version}\n API version:       {api}\n OS/Arch:           {platform}\n \
+                 Kernel:            {kernel}"
+            ),
+        }
+        Ok(0)
+    }
+}

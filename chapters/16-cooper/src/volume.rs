@@ -1,0 +1,125 @@
+//! `volume`: directories that outlive containers.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::Place;
+use crate::failure::each;
+use crate::look::{json_only, print_documents};
+use crate::stdout::say;
+use crate::table::{Format, Listing, Table};
+
+/// Manage volumes
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Create a volume
+    Create(Create),
+    /// Display detailed information on one or more volumes
+    Inspect(Inspect),
+    /// List volumes
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Remove one or more volumes
+    #[command(visible_alias = "remove")]
+    Rm(Rm),
+}
+
+impl Command {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        match self {
+            Self::Create(command) => command.run(place),
+            Self::Inspect(command) => command.run(place),
+            Self::Ls(command) => command.run(place),
+            Self::Rm(command) => command.run(place),
+        }
+    }
+}
+
+/// Create a volume
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// Specify volume driver name
+    #[arg(short, long, default_value = "local", value_parser = ["local"])]
+    driver: String,
+    /// The volume's name; a random one if none is given
+    #[arg(value_name = "VOLUME")]
+    name: Option<String>,
+}
+
+impl Create {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let (volume, _new) = place.engine()?.volumes().ensure(self.name.as_deref())?;
+        say!("{}", volume.name);
+        Ok(0)
+    }
+}
+
+/// Display detailed information on one or more volumes
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Format of the output: json is the only one
+    #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
+    format: Option<Format>,
+    /// Names
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<String>,
+}
+
+impl Inspect {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        print_documents(&self.volumes, self.format, |name| {
+            Ok(daemon::volume::document(&engine, &engine.volumes().find(name)?))
+        })
+    }
+}
+
+/// List volumes
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Ls {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let filters = self.listing.filters(&daemon::volume::FILTERS)?;
+        let engine = place.engine()?;
+        let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
+        for volume in engine.volumes().list()?.into_iter().filter(|v| daemon::volume::passes(v, &filters)) {
+            match (self.listing.quiet, self.listing.format) {
+                (true, _) => say!("{}", volume.name),
+                (false, Format::Json) => {
+                    let mountpoint = engine.volumes().data(&volume.name);
+                    let line =
+                        json!({ "Driver": "local", "Mountpoint": mountpoint, "Name": volume.name, "Scope": "local" });
+                    say!("{line}");
+                }
+                (false, Format::Table) => table.row(["local".to_owned(), volume.name]),
+            }
+        }
+        if !self.listing.quiet && self.listing.format == Format::Table {
+            crate::stdout::print(format_args!("{table}"));
+        }
+        Ok(0)
+    }
+}
+
+/// Remove one or more volumes
+#[derive(Args, Debug)]
+pub(crate) struct Rm {
+    /// Names
+    #[arg(required = true, value_name = "VOLUME")]
+    volumes: Vec<String>,
+}
+
+impl Rm {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        each(&self.volumes, |name| {
+            engine.remove_volume(name)?;
+            say!("{name}");
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! The real docker client in front of this engine.
+//!
+//! One test, in the order in which a person would try things: each step stands on the one before.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    root: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start() -> Daemon {
+        let root = tempfile::tempdir().unwrap();
+        let socket = root.path().join("docker.sock");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cooper"))
+            .arg("--root")
+            .arg(root.path())
+            .args(["daemon", "-H"])
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("API listen on "), "{line:?}");
+        Daemon { child, socket, root }
+    }
+
+    fn docker(&self, words: &[&str]) -> Output {
+        Command::new("docker")
+            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
+            .env("DOCKER_CONFIG", self.root.path().join("client"))
+            .args(words)
+            .output()
+            .unwrap()
+    }
+
+    /// What docker printed; it must have succeeded.
+    fn ok(&self, words: &[&str]) -> String {
+        let output = self.docker(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "docker {words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The exit code and what docker said on stderr.
+    fn fails(&self, words: &[&str]) -> (i32, String) {
+        let output = self.docker(words);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let cooper = |words: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_cooper"));
+            command.arg("--root").arg(self.root.path()).args(words).output()
+        };
+        // Whatever a failed test left running; nothing else may hide the test's own failure.
+        drop(cooper(&["rm", "-f", "sleeper", "talker"]));
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(cooper(&["system", "prune", "-f"]));
+    }
+}
+
+#[test]
+fn docker_runs_lists_reads_stops_and_removes() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let daemon = Daemon::start();
+    assert_eq!(daemon.ok(&["version", "-f", "{{.Server.APIVersion}}"]), "1.47\n");
+    assert!(daemon.ok(&["run", "--rm", "hello"]).to_lowercase().contains("hello"));
+    assert!(daemon.ok(&["images"]).contains("hello"));
+    assert_eq!(daemon.ok(&["ps", "-aq"]), "", "--rm must have removed it");
+
+    let id = daemon.ok(&["run", "-d", "--name", "sleeper", "host", "sleep", "1000"]);
+    let listed = daemon.ok(&["ps", "-a"]);
+    assert!(listed.contains(&id[..12]) && listed.contains("Up ") && listed.contains("sleeper"), "{listed}");
+    assert_eq!(daemon.ok(&["inspect", "-f", "{{.State.Status}} {{.Name}}", "sleeper"]), "running /sleeper\n");
+    assert_eq!(daemon.ok(&["exec", "sleeper", "sh", "-c", "echo in; exit 0"]), "in\n");
+    assert_eq!(daemon.fails(&["exec", "sleeper", "sh", "-c", "exit 3"]).0, 3);
+    let (code, said) = daemon.fails(&["run", "-d", "--name", "sleeper", "host", "true"]);
+    assert!(code == 125 && said.contains("already in use"), "{said}");
+    let (_, said) = daemon.fails(&["rm", "sleeper"]);
+    assert!(said.contains("running"), "{said}");
+
+    daemon.ok(&["stop", "-t", "1", "sleeper"]);
+    assert!(daemon.ok(&["ps", "-a", "--filter", "name=sleeper"]).contains("Exited ("));
+    daemon.ok(&["rm", "sleeper"]);
+    assert_eq!(daemon.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn docker_sees_output_logs_and_exit_codes() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let daemon = Daemon::start();
+    let output = daemon.docker(&["run", "--name", "talker", "host", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+    let logs = daemon.docker(&["logs", "talker"]);
+    assert_eq!((&logs.stdout[..], &logs.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+    assert_eq!(daemon.ok(&["wait", "talker"]), "7\n");
+    daemon.ok(&["rm", "talker"]);
+    assert_eq!(daemon.fails(&["run", "--rm", "host", "no-such-command"]).0, 127);
+    assert_eq!(daemon.fails(&["run", "--rm", "host", "/etc"]).0, 126);
+    assert_eq!(daemon.ok(&["run", "--rm", "-t", "host", "sh", "-c", "test -t 1 && echo terminal"]), "terminal\r\n");
+    let (code, said) = daemon.fails(&["run", "--rm", "--pull", "never", "localhost:1/nope", "true"]);
+    assert!(code == 125 && said.contains("No such image"), "{said}");
+}
+
+#[test]
+fn the_daemon_s_death_stops_no_container() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    daemon.ok(&["run", "-d", "--name", "sleeper", "host", "sleep", "1000"]);
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    let listed = Command::new(env!("CARGO_BIN_EXE_cooper"))
+        .arg("--root")
+        .arg(daemon.root.path())
+        .args(["ps", "--format", "json"])
+        .output()
+        .unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(line["State"], "running");
+}

@@ -1,0 +1,94 @@
+//! A container's life on the command line, as root and as an ordinary user: run, look, enter, stop, remove.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use process::needs;
+use tests::engine::{Cooper, Who, run};
+
+/// Both users need root here: a test can become `learner` only from root.
+fn ready(who: Who) -> bool {
+    needs::root() && (who == Who::Caller || (needs::account("learner") && needs::user_namespaces()))
+}
+
+fn a_whole_life(who: Who) {
+    let cooper = Cooper::new(who).unwrap();
+    let script = "trap 'echo bye; exit 3' TERM; echo hello; while :; do sleep 0.05; done";
+    let id = cooper.run(&["run", "-d", "--name", "web", "--network", "none", "host", "sh", "-c", script]).ok();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while cooper.run(&["logs", "web"]).ok() != "hello\n" {
+        assert!(Instant::now() < deadline, "it does not say hello");
+    }
+    assert!(cooper.run(&["ps"]).ok().contains(&id[..12]));
+    assert_eq!(cooper.run(&["exec", "web", "sh", "-c", "hostname; exit 6"]).code, 6);
+    assert_eq!(cooper.run(&["exec", "web", "hostname"]).ok().trim(), &id[..12]);
+    cooper.run(&["exec", "web", "no-such-program"]).fails(127);
+    assert!(cooper.run(&["rm", "web"]).code != 0, "a container that runs is not removed by mistake");
+    cooper.run(&["stop", "web"]).ok();
+    assert_eq!(cooper.run(&["logs", "web"]).ok(), "hello\nbye\n");
+    assert!(cooper.run(&["ps", "-a"]).ok().contains("Exited (3)"));
+    cooper.run(&["rm", "web"]).ok();
+    assert!(!cooper.run(&["ps", "-a"]).ok().contains("web"));
+    cooper.finish();
+}
+
+fn exit_codes(who: Who) {
+    let cooper = Cooper::new(who).unwrap();
+    let run = |words: &[&str]| cooper.run(&[&["run", "--rm", "--network", "none", "host"], words].concat());
+    assert_eq!(run(&["sh", "-c", "exit 42"]).code, 42);
+    assert_eq!(
+        run(&["sh", "-c", "kill -9 $$ & wait; exec sh -c 'sleep 0.1; exit 7'"]).code,
+        7,
+        "pid 1 is not killed from inside"
+    );
+    run(&["no-such-program"]).fails(127);
+    run(&["/etc"]).fails(126);
+    cooper.run(&["run", "--rm", "no-such-image.example:1/x:y:z"]).fails(125);
+    assert!(cooper.run(&["ps", "-aq"]).ok().is_empty(), "--rm removes what did not start, too");
+    cooper.finish();
+}
+
+#[test]
+fn a_container_lives_and_ends_for_root() {
+    if ready(Who::Caller) {
+        a_whole_life(Who::Caller);
+    }
+}
+
+#[test]
+fn a_container_lives_and_ends_for_an_ordinary_user() {
+    if ready(Who::Learner) {
+        a_whole_life(Who::Learner);
+    }
+}
+
+#[test]
+fn exit_codes_are_right_for_root() {
+    if ready(Who::Caller) {
+        exit_codes(Who::Caller);
+    }
+}
+
+#[test]
+fn exit_codes_are_right_for_an_ordinary_user() {
+    if ready(Who::Learner) {
+        exit_codes(Who::Learner);
+    }
+}
+
+/// `newuidmap` comes with a package that not every machine has; an image whose files are all root's needs none.
+#[test]
+fn an_ordinary_user_without_newuidmap_runs_hello() {
+    if ready(Who::Learner) {
+        let cooper = Cooper::new(Who::Learner).unwrap();
+        let usual = cooper.command(&["run", "--rm", "hello"]);
+        let words: Vec<_> = usual.get_args().skip_while(|word| *word != "--").skip(1).collect();
+        let mut bare = Command::new("runuser");
+        bare.args(["-u", "learner", "--", "env", "PATH=/nowhere"]).args(words);
+        bare.env("COOPER_ROOT", cooper.root()).env_remove("XDG_RUNTIME_DIR").current_dir(cooper.work());
+        assert!(run(&mut bare).unwrap().ok().starts_with("Hello"));
+        cooper.finish();
+    }
+}

@@ -1,0 +1,145 @@
+//! `book check`: includes, links, console blocks.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::console::{self, Block};
+use crate::pages::{House, Page, broken_links};
+use crate::{item, placeholder};
+
+/// What to do with output that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// Report it as wrong.
+    Refuse,
+    /// Write it into the page.
+    Accept,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Pages read.
+    pub pages: usize,
+    /// Blocks executed.
+    pub executed: usize,
+    /// Blocks that were not, with the reasons that their pages give.
+    pub not_run: Vec<String>,
+    /// Blocks whose output was rewritten.
+    pub accepted: Vec<String>,
+    /// What is wrong, each with page and line.
+    pub wrong: Vec<String>,
+}
+
+/// Checks every page of the book.
+///
+/// # Errors
+/// The check itself failed; what is wrong in the book is in the report.
+pub fn check(house: &House, changes: Changes) -> Result<Report> {
+    let pages = house.pages()?;
+    let programs = build_programs(house, &pages)?;
+    let mut report = Report { pages: pages.len(), ..Report::default() };
+    for page in &pages {
+        if let Err(error) = item::expand(house.root(), &page.name, &page.text) {
+            report.wrong.push(format!("{error:#}"));
+        }
+        report.wrong.extend(broken_links(page));
+        check_blocks(page, &programs, changes, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn check_blocks(page: &Page, programs: &Path, changes: Changes, report: &mut Report) -> Result<()> {
+    let mut came_out = Vec::new();
+    for block in console::blocks(&page.name, &page.text)? {
+        let place = format!("{}:{}", page.name, block.line);
+        if let Some(reason) = &block.not_run {
+            report.not_run.push(format!("{place}: {reason}"));
+            continue;
+        }
+        let directory = tempfile::Builder::new().prefix("book-").tempdir().context("no temporary directory")?;
+        let result = console::run(&block, directory.path(), programs)?;
+        report.executed += 1;
+        if result == block {
+            continue;
+        }
+        match changes {
+            Changes::Accept => {
+                report.accepted.push(place);
+                came_out.push(result);
+            }
+            Changes::Refuse => {
+                report.wrong.push(format!("{place}: the output changed\n{}", difference(&block, &result)))
+            }
+        }
+    }
+    if !came_out.is_empty() {
+        let text = console::replace(&page.text, &came_out);
+        std::fs::write(&page.path, text).with_context(|| format!("cannot write {}", page.path.display()))?;
+    }
+    Ok(())
+}
+
+/// The lines that differ, as the page shows them (`-`) and as they came out (`+`).
+fn difference(page: &Block, result: &Block) -> String {
+    let mut lines = Vec::new();
+    for (shown, printed) in page.commands.iter().zip(&result.commands) {
+        if shown.output == printed.output {
+            continue;
+        }
+        lines.push(format!("    $ {}", shown.command));
+        let longest = shown.output.len().max(printed.output.len());
+        for index in 0..longest {
+            let (old, new) = (shown.output.get(index), printed.output.get(index));
+            if let (Some(old), Some(new)) = (old, new)
+                && placeholder::matches(old, new)
+            {
+                continue;
+            }
+            lines.extend(old.map(|line| format!("  - {line}")));
+            lines.extend(new.map(|line| format!("  + {line}")));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Builds the programs of the workspace that the blocks call, and gives the directory that they are in.
+fn build_programs(house: &House, pages: &[Page]) -> Result<PathBuf> {
+    let mut packages = BTreeSet::new();
+    for page in pages {
+        for block in console::blocks(&page.name, &page.text)?.iter().filter(|block| block.not_run.is_none()) {
+            let words =
+                block.commands.iter().flat_map(|shown| shown.command.split(|c: char| !c.is_alphanumeric() && c != '-'));
+            packages.extend(words.filter_map(package).map(str::to_owned));
+        }
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(house.root()).args(["metadata", "--format-version=1", "--no-deps", "--offline"]);
+    let output = cargo.output().context("cannot run cargo")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cannot read cargo metadata")?;
+    let target = PathBuf::from(metadata["target_directory"].as_str().context("cargo names no target directory")?);
+    if !packages.is_empty() {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(house.root()).args(["build", "--quiet", "--bins"]);
+        for package in &packages {
+            cargo.arg("-p").arg(package);
+        }
+        if !cargo.status().context("cannot run cargo")?.success() {
+            bail!("cannot build what the book's commands call");
+        }
+    }
+    Ok(target.join("debug"))
+}
+
+/// The package that builds the program called `word`, if it is one of ours.
+fn package(word: &str) -> Option<&str> {
+    let is_chapter = word.starts_with("ch") && word.get(2..4)?.bytes().all(|byte| byte.is_ascii_digit());
+    match word {
+        "cooper" | "probe" => Some(word),
+        "cooper-runtime" => Some("ch07-runtime"),
+        _ => is_chapter.then_some(word),
+    }
+}

@@ -1,0 +1,167 @@
+//! Console blocks: commands after `$ `, and below each the output that it printed.
+//!
+//! ````text
+//! ```console
+//! $ ch01-process --version
+//! ch01-process 0.1.0
+//! ```
+//! ````
+//!
+//! A block runs in a fresh directory with the built programs on its path and nothing of the author's environment. Both
+//! streams are shown as one, as a terminal would; a command that fails shows a last line `[exit 1]`. A block that
+//! cannot be executed says why, in a comment right above it: `<!-- not run: needs a terminal -->`.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::placeholder;
+
+const REASON: &str = "<!-- not run:";
+
+/// A block of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The line of its opening fence, from 1.
+    pub line: usize,
+    /// Why it is not executed, if it is not.
+    pub not_run: Option<String>,
+    /// Its commands.
+    pub commands: Vec<Shown>,
+}
+
+/// A command and the output that the page shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// What stands after `$ `.
+    pub command: String,
+    /// The lines below it.
+    pub output: Vec<String>,
+}
+
+/// The console blocks of a page.
+///
+/// # Errors
+/// A block has output before its first command, or never ends.
+pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut blocks = Vec::new();
+    let mut index = 0;
+    while index < lines.len() {
+        if lines[index].trim_end() != "```console" {
+            index += 1;
+            continue;
+        }
+        let length = lines[index + 1..].iter().position(|line| line.trim_end() == "```");
+        let length = length.with_context(|| format!("{page}:{}: this block never ends", index + 1))?;
+        let above = lines[..index].iter().rev().find(|line| !line.trim().is_empty());
+        let not_run = above.and_then(|line| line.trim().strip_prefix(REASON)?.strip_suffix("-->"));
+        let mut commands: Vec<Shown> = Vec::new();
+        for line in &lines[index + 1..=index + length] {
+            match (line.strip_prefix("$ "), commands.last_mut()) {
+                (Some(command), _) => commands.push(Shown { command: command.to_owned(), output: Vec::new() }),
+                (None, Some(last)) => last.output.push((*line).to_owned()),
+                (None, None) => anyhow::bail!("{page}:{}: output before the first command", index + 2),
+            }
+        }
+        ensure!(!commands.is_empty(), "{page}:{}: a console block without a command", index + 1);
+        blocks.push(Block { line: index + 1, not_run: not_run.map(|reason| reason.trim().to_owned()), commands });
+        index += length + 2;
+    }
+    Ok(blocks)
+}
+
+/// The page's text with other blocks in place of its own, which `blocks` gave.
+pub fn replace(text: &str, blocks: &[Block]) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut out: Vec<String> = Vec::new();
+    let mut index = 0;
+    while index < lines.len() {
+        out.push(lines[index].to_owned());
+        index += 1;
+        if let Some(block) = blocks.iter().find(|block| block.line == index) {
+            for shown in &block.commands {
+                out.push(format!("$ {}", shown.command));
+                out.extend(shown.output.iter().cloned());
+            }
+            while index < lines.len() && lines[index].trim_end() != "```" {
+                index += 1;
+            }
+        }
+    }
+    out.join("\n") + "\n"
+}
+
+/// Runs a block's commands, one shell each, in `directory`; gives the block as it came out.
+///
+/// Lines that the page shows with placeholders keep them where they match.
+///
+/// # Errors
+/// There is no shell.
+pub fn run(block: &Block, directory: &Path, programs: &Path) -> Result<Block> {
+    let mut came_out = block.clone();
+    for shown in &mut came_out.commands {
+        let printed = execute(&shown.command, directory, programs)?;
+        shown.output = printed
+            .into_iter()
+            .enumerate()
+            .map(|(index, line)| match shown.output.get(index) {
+                Some(expected) if placeholder::matches(expected, &line) => expected.clone(),
+                _ => line,
+            })
+            .collect();
+    }
+    Ok(came_out)
+}
+
+fn execute(command: &str, directory: &Path, programs: &Path) -> Result<Vec<String>> {
+    let mut path: OsString = programs.into();
+    path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("exec 2>&1\n{command}")).current_dir(directory).stdin(Stdio::null()).env_clear();
+    shell.env("PATH", path).env("HOME", directory).env("COOPER_ROOT", directory.join("cooper-root"));
+    shell.env("LC_ALL", "C.UTF-8").env("TERM", "dumb").env("COLUMNS", "100").env("RUST_BACKTRACE", "0");
+    let output = shell.output().context("cannot run sh")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+    if !output.status.success() {
+        lines.push(format!("[exit {}]", output.status.code().map_or("signal".to_owned(), |code| code.to_string())));
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const TEXT: &str = "# A\n\n```console\n$ echo hi; echo $$\nhi\n[PID]\n$ false\n```\n\n<!-- not run: a picture -->\n```console\n$ reboot\n```\n";
+
+    #[test]
+    fn a_block_that_tells_the_truth_comes_out_as_it_stands() {
+        let found = blocks("a.md", TEXT).unwrap();
+        assert_eq!(found[1].not_run.as_deref(), Some("a picture"));
+        let directory = tempfile::tempdir().unwrap();
+        let came_out = run(&found[0], directory.path(), directory.path()).unwrap();
+        assert_eq!(came_out.commands[0], found[0].commands[0]);
+        // `false` failed, and the page did not say so.
+        assert_eq!(came_out.commands[1].output, ["[exit 1]"]);
+        assert_eq!(replace(TEXT, &[came_out]), TEXT.replace("$ false\n", "$ false\n[exit 1]\n"));
+    }
+
+    #[test]
+    fn nothing_of_the_authors_environment_reaches_a_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = blocks("a.md", "```console\n$ env | grep -c CARGO\n```\n").unwrap();
+        let came_out = run(&found[0], directory.path(), directory.path()).unwrap();
+        assert_eq!(came_out.commands[0].output, ["0", "[exit 1]"]);
+    }
+
+    #[test]
+    fn a_block_without_an_end_is_an_error_with_its_line() {
+        let error = blocks("a.md", "x\n```console\n$ a\n").unwrap_err();
+        assert_eq!(error.to_string(), "a.md:2: this block never ends");
+    }
+}

@@ -1,0 +1,21 @@
+//! Builds the companion book, and keeps it true.
+//!
+//! A tutorial rots in two places: the code that was pasted into it, and the output that once was printed. So nothing is
+//! pasted here: code is included by the *name* of an item, which either exists or fails the build; and every console block
+//! is executed, and its text is what came out.
+//!
+//! In reading order:
+//!
+//! 1. [`pages`]: the book's pages, and the links between them.
+//! 2. [`item`]: `{{#item FILE NAME}}`, the source of one function or type, found by syntax tree.
+//! 3. [`console`]: blocks of commands and their output; running them and accepting what they print.
+//! 4. [`placeholder`]: `[PID]` and its like: values that vary, by name.
+//! 5. [`check`]: everything at once.
+//! 6. [`render`]: mdbook as a library.
+
+pub mod check;
+pub mod console;
+pub mod item;
+pub mod pages;
+pub mod placeholder;
+pub mod render;

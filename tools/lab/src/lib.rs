@@ -1,0 +1,29 @@
+//! Exercises that are holes in the real code.
+//!
+//! A hole is a whole function body of the engine. `lab init` copies the workspace and empties the holes; the reader fills
+//! them in; `lab check` builds just what the exercise needs, runs it inside a namespace of its own, and asks the *kernel*
+//! what it did. Nothing is written twice: the starter, the solution and the book's excerpt are the one function.
+//!
+//! In reading order:
+//!
+//! 1. [`workspace`]: where the sources are: Cooper's own, or a reader's copy.
+//! 2. [`exercise`]: a chapter's `lab.toml`.
+//! 3. [`hole`]: finding a function's body by syntax tree, emptying it, filling it.
+//! 4. [`starter`]: `lab init` and `lab reset`.
+//! 5. [`sandbox`]: the namespace in which a reader's program runs, and its bounds.
+//! 6. [`observation`]: what was seen there, from inside and from outside.
+//! 7. [`verdict`]: what an observation means, told in the reader's words.
+//! 8. [`check`]: build, observe, judge.
+//! 9. [`verify`]: for authors: does each check catch what it says it catches?
+//! 10. [`doctor`]: what this machine can run.
+
+pub mod check;
+pub mod doctor;
+pub mod exercise;
+pub mod hole;
+pub mod observation;
+pub mod sandbox;
+pub mod starter;
+pub mod verdict;
+pub mod verify;
+pub mod workspace;
