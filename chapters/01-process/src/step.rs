@@ -75,7 +75,15 @@ pub enum ProcessStep {
         preserve: u32,
     },
     /// Wait until somebody connects to this listening socket and says `s`: `create` has ended, `start` comes later.
-    AwaitStart(RawFd),
+    ///
+    /// The wait may be long, and whatever the parent had open is let go of first: a pipe held open here is one that
+    /// somebody else reads for ever.
+    AwaitStart {
+        /// The socket.
+        listener: RawFd,
+        /// How many descriptors from 3 on are kept for the program.
+        preserve: u32,
+    },
     /// Become the program.
     Exec(Program),
 }
@@ -106,7 +114,7 @@ impl Step for ProcessStep {
             Self::ChangeDirectory(_) => "chdir",
             Self::Umask(_) => "umask",
             Self::CloseOnExec { .. } => "close_range",
-            Self::AwaitStart(_) => "accept",
+            Self::AwaitStart { .. } => "accept",
             Self::Exec(_) => "execve",
         }
     }
@@ -147,7 +155,7 @@ impl Step for ProcessStep {
                 step!(1, "close_range", "close_range(2)", "hand no descriptor to the program", "from {}", 3 + preserve);
                 sys::close_on_exec_from(3 + preserve).during("close_range", format!("from {}", 3 + preserve))
             }
-            Self::AwaitStart(listener) => await_start(*listener),
+            Self::AwaitStart { listener, preserve } => await_start(*listener, *preserve, channel),
             Self::Exec(program) => exec(program, channel),
         }
     }
@@ -211,7 +219,10 @@ fn change_directory(path: &Path) -> Result<(), CallError> {
     }
 }
 
-fn await_start(listener: RawFd) -> Result<(), CallError> {
+fn await_start(listener: RawFd, preserve: u32, channel: &Inside) -> Result<(), CallError> {
+    let mut kept = [listener, channel.as_fd().as_raw_fd()];
+    kept.sort_unstable();
+    sys::close_all_but(3 + preserve, kept).during("close_range", format!("all but {kept:?}"))?;
     loop {
         let peer = match rustix::net::accept_with(sys::borrow(listener), rustix::net::SocketFlags::CLOEXEC) {
             Err(rustix::io::Errno::INTR) => continue,

@@ -81,6 +81,24 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Closes every descriptor from `first` on but the two of `kept`, which are given in ascending order.
+///
+/// # References
+/// close_range(2) (Linux 5.9)
+pub(crate) fn close_all_but(first: u32, kept: [RawFd; 2]) -> Result<(), Errno> {
+    let mut from = first;
+    for end in kept.map(|fd| fd as u32).into_iter().chain([u32::MAX]) {
+        // An empty range would be refused: two kept neighbours, or one that is below `first`.
+        if let Some(last) = end.checked_sub(1).filter(|last| *last >= from) {
+            // SAFETY: called by a child between clone and exec. What it closes belongs to copies of its parent's
+            // objects, which are never used or dropped here: the child ends in execve or in `exit_now`.
+            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) })?;
+        }
+        from = from.max(end.saturating_add(1));
+    }
+    Ok(())
+}
+
 /// Puts `from` at the number `to`, without close-on-exec, also where both are the same.
 ///
 /// # References

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 use namespaces::{IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, isolate};
-use process::{Pid, ProcessStep, Program, explain, reaper};
+use process::{Event, Pid, ProcessStep, Program, explain, reaper};
 
 /// Run a command in namespaces of its own, or in those of another process, and show which ones it has.
 ///
@@ -32,6 +32,9 @@ struct Arguments {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
+
+/// The checkpoint at which all of the child's namespaces exist, the time namespace too, and nothing is executed yet.
+const COMPLETE: &str = "complete";
 
 fn main() {
     let arguments = Arguments::parse();
@@ -62,13 +65,20 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let environment = std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect());
     let program = Program { arguments: arguments.command, environment: environment.collect() };
     rest.extend([ProcessStep::ResetSignals, ProcessStep::CloseOnExec { preserve: 0 }].map(Into::into));
+    rest.push(ProcessStep::Checkpoint(COMPLETE).into());
     rest.push(ProcessStep::Exec(program).into());
 
     let maps = IdMaps::only_root();
     let mut isolated = isolate(&plan, None, Some(&maps), rest)?;
     isolated.child.go()?;
+    // A short command could be over before its namespaces were read: it is looked at while it waits.
+    match isolated.child.next_event()? {
+        Event::Reached(..) => show(isolated.child.pid())?,
+        Event::Failed(error) => return Err(error.into()),
+        Event::Execed => anyhow::bail!("init skipped its checkpoint {COMPLETE:?}"),
+    }
+    isolated.child.go()?;
     isolated.child.run_to_exec()?;
-    show(isolated.child.pid())?;
     let status = reaper::supervise(isolated.child.pidfd(), isolated.child.pid(), &signals)?;
     Ok(status.code())
 }

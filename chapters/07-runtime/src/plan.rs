@@ -104,9 +104,10 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     }
 
     steps.push(ProcessStep::Checkpoint(CREATED).into());
-    steps.push(ProcessStep::AwaitStart(request.start_socket).into());
+    let Request { start_socket: listener, preserve, .. } = *request;
+    steps.push(ProcessStep::AwaitStart { listener, preserve }.into());
     steps.extend(hooks_inside(spec, request, HookPoint::StartContainer));
-    steps.extend(become_program(spec, process, request.id, request.preserve)?);
+    steps.extend(become_program(spec, process, request.id, preserve)?);
     Ok(steps)
 }
 
