@@ -190,13 +190,22 @@ impl Cooper {
         made.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
+    /// Waits until what has ended has gone: a monitor outlives its container by a moment.
+    ///
+    /// # Panics
+    /// Something is left in the kernel.
+    #[track_caller]
+    pub fn settle(&self) {
+        self.before.assert_unchanged();
+    }
+
     /// Ends a test: removes what it made, and looks for what is left.
     ///
     /// # Panics
     /// A container cannot be removed, or something is left in the kernel.
     pub fn finish(self) {
         self.tidy();
-        self.before.assert_unchanged();
+        self.settle();
     }
 
     fn tidy(&self) {
