@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::labels;
 use crate::model::Project;
-use crate::order::start_order;
+use crate::order::{depths, start_order};
 use crate::up::say;
 
 /// How `down` goes about it.
@@ -39,24 +39,26 @@ pub struct Row {
 
 /// Takes the project away: containers in the reverse of the order in which they start, then networks.
 ///
-/// Containers of services that the file no longer has are taken away too: they are found by their
+/// Services that do not depend on each other are stopped at the same time: each may take its ten seconds. Containers of services that the file no longer has are taken away too: they are found by their
 /// labels. Going down twice is fine.
 ///
 /// # Errors
 /// Those of stopping and removing.
 pub fn down(engine: &Engine, project: &Project, options: &DownOptions, out: &mut dyn Write) -> Result<(), Error> {
-    let order: Vec<&str> = start_order(project, &[])?.iter().map(|service| service.name.as_str()).collect();
+    let started = start_order(project, &[])?;
+    let depths = depths(&started);
+    // A service that the file no longer has comes first: nothing that is known depends on it.
+    let depth = |service: &str| depths.get(service).copied().unwrap_or(usize::MAX);
     let mut containers = labels::containers(engine, &project.name, All::Yes)?;
-    // Unknown services come first: nothing that is known depends on them.
-    containers.sort_by_key(|(service, _)| {
-        std::cmp::Reverse(order.iter().position(|name| name == service).unwrap_or(usize::MAX))
-    });
-    for (_, container) in &containers {
-        let during = |what: &str| format!("{what} container {}", container.name());
-        engine.stop(container.id(), None).map_err(|error| Error::engine(during("stop"), error))?;
-        let remove = RemoveOptions { force: true, volumes: true };
-        engine.remove(container.id(), remove).map_err(|error| Error::engine(during("remove"), error))?;
-        say(out, &format!("Container {}  Removed", container.name()));
+    containers.sort_by_key(|(service, _)| std::cmp::Reverse(depth(service)));
+    for wave in containers.chunk_by(|(one, _), (other, _)| depth(one) == depth(other)) {
+        stop(engine, wave)?;
+        for (_, container) in wave {
+            let remove = RemoveOptions { force: true, volumes: true };
+            let removed = engine.remove(container.id(), remove);
+            removed.map_err(|error| Error::engine(format!("remove container {}", container.name()), error))?;
+            say(out, &format!("Container {}  Removed", container.name()));
+        }
     }
     let networks = engine.networks().list().map_err(|error| Error::engine("list the networks", error))?;
     for network in networks {
@@ -76,6 +78,21 @@ pub fn down(engine: &Engine, project: &Project, options: &DownOptions, out: &mut
         }
     }
     Ok(())
+}
+
+/// Stops containers side by side, and waits for all; the first failure is told. A stop makes no process, so threads do no harm.
+fn stop(engine: &Engine, wave: &[(String, Container)]) -> Result<(), Error> {
+    std::thread::scope(|scope| {
+        let stops: Vec<_> =
+            wave.iter().map(|(_, container)| (container, scope.spawn(|| engine.stop(container.id(), None)))).collect();
+        let mut outcome = Ok(());
+        for (container, stop) in stops {
+            let stopped = stop.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let during = format!("stop container {}", container.name());
+            outcome = outcome.and(stopped.map_err(|error| Error::engine(during, error)));
+        }
+        outcome
+    })
 }
 
 /// What is there of the project, in the order of the file's services.

@@ -4,6 +4,8 @@
 //! form a circle. The order is found by walking the arrows depth first, and a circle is found on the
 //! way: it is the path walked when a service is met that is still being walked.
 
+use std::collections::BTreeMap;
+
 use crate::error::Error;
 use crate::model::{Project, Service};
 
@@ -24,6 +26,18 @@ pub fn start_order<'p>(project: &'p Project, wanted: &[String]) -> Result<Vec<&'
         project.services.keys().try_for_each(|name| walk.visit(name))?;
     }
     Ok(walk.done)
+}
+
+/// How many services, one after the other, a service waits for before it starts: 0 for one that depends on nothing.
+/// Services of the same depth do not depend on each other. `started` is in [`start_order`].
+pub fn depths<'p>(started: &[&'p Service]) -> BTreeMap<&'p str, usize> {
+    let mut depths: BTreeMap<&str, usize> = BTreeMap::new();
+    for service in started {
+        let below = service.depends_on.iter().filter_map(|name| depths.get(name.as_str()));
+        let depth = below.max().map_or(0, |deepest| deepest + 1);
+        depths.insert(&service.name, depth);
+    }
+    depths
 }
 
 struct Walk<'p> {

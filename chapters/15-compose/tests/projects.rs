@@ -113,6 +113,38 @@ fn up_does_what_is_missing_and_down_leaves_nothing() {
     shop.left_nothing();
 }
 
+const PARTING: &str = r#"
+services:
+  one: &singer
+    image: host
+    volumes: ["hall:/hall"]
+    environment: {ME: one, OTHER: two}
+    command:
+      - sh
+      - -c
+      - |
+        trap 'touch /hall/$$ME; until [ -e /hall/$$OTHER ]; do sleep 0.05; done; touch /hall/$$ME.heard; exit 0' TERM
+        touch /hall/$$ME.ready
+        while true; do sleep 0.05; done
+  two:
+    <<: *singer
+    environment: {ME: two, OTHER: one}
+volumes: {hall: }
+"#;
+
+#[test]
+fn services_that_do_not_depend_on_each_other_are_stopped_at_the_same_time() {
+    let Some(shop) = Shop::new(PARTING) else { return };
+    shop.ok(&["up", "-d"]);
+    let hall = shop.dir.path().join("root/volumes/shop_hall/_data");
+    shop.until(|| hall.join("one.ready").exists() && hall.join("two.ready").exists());
+    // Each ends only when the other has been asked to end as well: one after the other, the first would be killed.
+    shop.ok(&["down"]);
+    assert!(hall.join("one.heard").exists() && hall.join("two.heard").exists());
+    shop.ok(&["down", "-v"]);
+    shop.left_nothing();
+}
+
 const NAMES: &str = r#"
 services:
   web:
