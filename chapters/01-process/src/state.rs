@@ -1,4 +1,7 @@
 //! State that a reader can `cat`: JSON files that are either the old version or the new, never half of one.
+//!
+//! There are two kinds. What must survive a power cut is synced to the disk before anybody is told that it is written.
+//! What a reboot makes meaningless (who runs, at which pid) is not: nobody waits for a disk on its behalf.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -21,26 +24,67 @@ use crate::pid::Pid;
 /// # References
 /// rename(2), fsync(2)
 pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), CallError> {
+    write(path, &encode(path, value)?)
+}
+
+/// Writes `value` as [`write_json`] does, but syncs nothing: for run directories, which a reboot empties or makes stale.
+///
+/// Whoever reads sees the old content or the new; after a power cut perhaps an empty file, which [`read_run_json`] takes for none.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_run_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), CallError> {
+    replace(path, &encode(path, value)?, Sync::No)
+}
+
+/// Reads what [`write_run_json`] wrote; `None` for a file that does not exist, or that a power cut has left empty.
+///
+/// # Errors
+/// As [`read_json`].
+pub fn read_run_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CallError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.len() == 0 => Ok(None),
+        _ => read_json_if_there(path),
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<Vec<u8>, CallError> {
     let mut bytes =
         serde_json::to_vec_pretty(value).map_err(|error| CallError::refused("encode", path.display(), error))?;
     bytes.push(b'\n');
-    write(path, &bytes)
+    Ok(bytes)
 }
 
-/// Writes bytes in the same way.
+/// Writes bytes as [`write_json`] writes a value.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CallError> {
+    replace(path, bytes, Sync::Yes)
+}
+
+/// Whether a file is on the disk when its writer goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Yes,
+    No,
+}
+
+fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), CallError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = directory.join(format!(".{name}.{}.new", Pid::this()));
-    let written = (|| {
+    let written: std::io::Result<()> = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if sync == Sync::Yes {
+            file.sync_all()?;
+        }
         std::fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
+        if sync == Sync::Yes {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
     })();
     if written.is_err() {
         // It may never have been created, or be renamed already; what matters is that none is left.
@@ -125,6 +169,17 @@ mod tests {
         std::fs::write(&path, "{\n  oops").unwrap();
         let error = read_json::<Vec<u8>>(&path).unwrap_err().to_string();
         assert!(error.contains("state.json") && error.contains("line"), "{error}");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_a_run_file_is_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        write_run_json(&path, &7).unwrap();
+        assert_eq!(read_run_json::<u8>(&path).unwrap(), Some(7));
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(read_run_json::<u8>(&path).unwrap(), None);
+        assert!(read_json::<u8>(&path).is_err(), "elsewhere, an empty file is damage");
     }
 
     #[test]

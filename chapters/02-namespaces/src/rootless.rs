@@ -79,11 +79,11 @@ fn record(run_directory: &Path, holders: &mut Vec<Holder>) -> Result<(), CallErr
     let pid = Pid::this();
     holders.retain(|holder| holder.pid != pid);
     holders.push(Holder { pid, start_time: pid.start_time()? });
-    state::write_json(&run_directory.join("userns.json"), holders)
+    state::write_run_json(&run_directory.join("userns.json"), holders)
 }
 
 fn living_holders(run_directory: &Path) -> Result<Vec<Holder>, CallError> {
-    let holders: Vec<Holder> = state::read_json_if_there(&run_directory.join("userns.json"))?.unwrap_or_default();
+    let holders: Vec<Holder> = state::read_run_json(&run_directory.join("userns.json"))?.unwrap_or_default();
     let lives = |holder: &Holder| holder.pid.start_time().is_ok_and(|ticks| ticks == holder.start_time);
     Ok(holders.into_iter().filter(lives).collect())
 }

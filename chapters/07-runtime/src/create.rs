@@ -105,7 +105,7 @@ pub fn create(mut request: Create<'_>) -> Result<Created, Error> {
 
 fn make(request: &mut Create<'_>, directory: &Path) -> Result<Created, Error> {
     let Create { id, spec, bundle, .. } = *request;
-    state::write_json(&directory.join("config.json"), spec)?;
+    state::write_run_json(&directory.join("config.json"), spec)?;
     let attach_at = match &request.root {
         RootSource::Directory(path) => path.clone(),
         RootSource::Overlay(_) => directory.join("root"),

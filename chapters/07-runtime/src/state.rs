@@ -134,7 +134,7 @@ impl StateDir {
     /// When there is no such container.
     pub fn record(&self, id: &str) -> Result<Record, Error> {
         let file = self.container(id)?.join("state.json");
-        let record = state::read_json_if_there::<Record>(&file)?;
+        let record = state::read_run_json::<Record>(&file)?;
         let mut record = record.ok_or_else(|| Error::Unknown(id.to_owned()))?;
         if !record.lives() {
             record.state.status = Status::Stopped;
@@ -144,7 +144,7 @@ impl StateDir {
     }
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
-        Ok(state::write_json(&self.container(&record.state.id)?.join("state.json"), record)?)
+        Ok(state::write_run_json(&self.container(&record.state.id)?.join("state.json"), record)?)
     }
 
     /// Keeps two calls of the runtime from working on one container at a time.

@@ -70,6 +70,7 @@ impl Engine {
 
     /// Makes volumes and the first layer, then writes the record: from then on the container exists.
     fn furnish(&self, mut container: Container, wanted: &[MountRequest]) -> Result<Container> {
+        let _in_use = self.volumes().in_use()?;
         let mut volumes = Vec::new();
         let furnished = self.mount_points(wanted, &mut volumes).and_then(|mounts| {
             container.record.mounts = mounts;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use images::{Image, Store};
 use layers::{DiffId, Snapshots};
 use network::Networks;
-use process::During as _;
 use process::state;
+use process::{CallError, During as _};
 
 use crate::error::{Error, Result, While as _};
 use crate::id::{ContainerId, check_name};
@@ -57,6 +57,15 @@ pub enum RootChain {
     Layers(Vec<DiffId>, Defaults),
 }
 
+/// All containers of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Those that can be read, newest first.
+    pub(crate) sound: Vec<Container>,
+    /// Those that cannot, and why.
+    pub(crate) damaged: Vec<(ContainerId, CallError)>,
+}
+
 /// What a prune removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
@@ -65,6 +74,7 @@ pub struct Pruned {
     /// Bytes of disk that came back.
     pub bytes: u64,
 }
+
 impl Engine {
     /// Opens the engine of whoever calls: first thing in `main`, before anything makes a thread.
     ///
@@ -129,20 +139,39 @@ impl Engine {
         &self.monitor
     }
 
-    /// The containers, newest first.
+    /// The containers, newest first. One whose record cannot be read is not among them: see [`Engine::damaged`].
     ///
     /// # Errors
     /// Those of reading the directories. A container that another process is just removing is no error.
     pub fn list(&self, all: All) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
-        for id in self.ids()? {
-            let Some(container) = Container::load(&self.paths, &id)? else { continue };
+        for container in self.survey()?.sound {
             if all == All::Yes || container.life()?.status.is_live() {
                 containers.push(container);
             }
         }
-        containers.sort_by_key(|container| std::cmp::Reverse(container.record.created));
         Ok(containers)
+    }
+
+    /// Containers that a bad disk or a careless hand has spoilt, with what is wrong with their records. `rm -f` removes them.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub fn damaged(&self) -> Result<Vec<(ContainerId, CallError)>> {
+        Ok(self.survey()?.damaged)
+    }
+
+    /// Looks at every container's record.
+    pub(crate) fn survey(&self) -> Result<Survey> {
+        let mut survey = Survey::default();
+        for id in self.ids()? {
+            match Container::load(&self.paths, &id) {
+                Ok(container) => survey.sound.extend(container),
+                Err(error) => survey.damaged.push((id, error)),
+            }
+        }
+        survey.sound.sort_by_key(|container| std::cmp::Reverse(container.record.created));
+        Ok(survey)
     }
 
     /// Finds a container by its name, its id, or the beginning of its id.
@@ -150,16 +179,25 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn find(&self, name_or_id: &str) -> Result<Container> {
+        let id = self.resolve(name_or_id)?;
+        Container::load(&self.paths, &id)?.ok_or_else(|| Error::NoSuchContainer(name_or_id.to_owned()))
+    }
+
+    /// The id behind a name, an id, or the beginning of an id; whether its record can be read does not matter.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
+    pub fn resolve(&self, name_or_id: &str) -> Result<ContainerId> {
         let missing = || Error::NoSuchContainer(name_or_id.to_owned());
         let asked = name_or_id.strip_prefix('/').unwrap_or(name_or_id);
         if let Ok(id) = asked.parse::<ContainerId>() {
-            return self.container(&id);
+            return Ok(id);
         }
         if check_name("name", asked).is_ok()
             && let Some(id) = self.holder_of(asked)?
-            && let Some(container) = Container::load(&self.paths, &id)?
+            && self.paths.container(&id).join("container.json").exists()
         {
-            return Ok(container);
+            return Ok(id);
         }
         if asked.is_empty() || !asked.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
@@ -167,7 +205,7 @@ impl Engine {
         let mut ids = self.ids()?;
         ids.retain(|id| id.as_str().starts_with(asked));
         match &ids[..] {
-            [id] => self.container(id),
+            [id] => Ok(id.clone()),
             [] => Err(missing()),
             several => Err(Error::Ambiguous { prefix: asked.to_owned(), count: several.len() }),
         }

@@ -4,7 +4,7 @@ use process::During as _;
 use process::state::Lock;
 
 use crate::creation::is_being_made;
-use crate::engine::{All, Engine, Pruned, RemoveOptions};
+use crate::engine::{All, Engine, Pruned, RemoveOptions, Survey};
 use crate::error::{Error, Result, While as _};
 use crate::id::ContainerId;
 use crate::lifecycle::{cgroup, wrong_state};
@@ -17,7 +17,10 @@ impl Engine {
     /// # Errors
     /// [`Error::WrongState`] when it runs and `force` is not given.
     pub fn remove(&self, id: &ContainerId, options: RemoveOptions) -> Result<()> {
-        let container = self.container(id)?;
+        let container = match self.container(id) {
+            Err(Error::Call(_)) if options.force => return self.remove_damaged(id),
+            container => container?,
+        };
         if container.life()?.status.is_live() {
             if !options.force {
                 return Err(wrong_state(&container, "rm", "not running (or rm -f)")?);
@@ -36,6 +39,14 @@ impl Engine {
             return Err(wrong_state(&container, "rm", "not running (or rm -f)")?);
         }
         self.remove_files(&container, options.volumes)
+    }
+
+    /// Removes a container whose record cannot be read. Which volumes were its own nobody can say: they stay.
+    fn remove_damaged(&self, id: &ContainerId) -> Result<()> {
+        // Processes, cgroup and network are found by the id alone.
+        self.release(id)?;
+        remove_directory(&self.paths().container(id))?;
+        self.sweep_names()
     }
 
     /// Removes the files of a container that holds nothing any more. The caller has its lock.
@@ -59,6 +70,7 @@ impl Engine {
     /// # Errors
     /// [`Error::VolumeInUse`], [`Error::NoSuchVolume`].
     pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let _unused = self.volumes().unused()?;
         match self.volume_users(name)?.first() {
             Some(user) => Err(Error::VolumeInUse { name: name.to_owned(), id: user.short().to_owned() }),
             None => self.volumes().remove(name),
@@ -68,10 +80,13 @@ impl Engine {
     /// The containers, running or not, that mount a volume.
     ///
     /// # Errors
-    /// Those of listing containers.
+    /// Those of listing containers; a container whose record cannot be read, since it may use any.
     pub fn volume_users(&self, volume: &str) -> Result<Vec<ContainerId>> {
         let uses = |kind: &MountKind| matches!(kind, MountKind::Volume { name, .. } if name == volume);
-        let mut users = self.list(All::Yes)?;
+        let Survey { sound: mut users, damaged } = self.survey()?;
+        if let Some((_, error)) = damaged.into_iter().next() {
+            return Err(error.into());
+        }
         users.retain(|container| container.record.mounts.iter().any(|mount| uses(&mount.kind)));
         Ok(users.into_iter().map(|container| container.record.id).collect())
     }

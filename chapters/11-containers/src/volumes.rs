@@ -98,6 +98,22 @@ impl Volumes {
         Ok((volume, true))
     }
 
+    /// Held while a container is made, from the moment at which its volumes are found until its record says that it uses them.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub(crate) fn in_use(&self) -> Result<Lock> {
+        Ok(Lock::shared(&self.directory.join(".in-use"))?)
+    }
+
+    /// Held while a volume that nobody uses is removed: nobody can begin to use it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub(crate) fn unused(&self) -> Result<Lock> {
+        Ok(Lock::exclusive(&self.directory.join(".in-use"))?)
+    }
+
     /// Where a volume's files are.
     pub fn data(&self, name: &str) -> PathBuf {
         self.directory.join(name).join("_data")

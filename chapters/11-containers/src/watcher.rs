@@ -37,12 +37,12 @@ impl Watcher {
     /// # Errors
     /// Those of writing a state file.
     pub(crate) fn write(&self, run: &Path) -> Result<(), CallError> {
-        state::write_json(&run.join(FILE), self)
+        state::write_run_json(&run.join(FILE), self)
     }
 
     /// The monitor that `run` names, if that very process is still alive.
     pub(crate) fn alive(run: &Path) -> Option<PidFd> {
-        let watcher: Self = state::read_json(&run.join(FILE)).ok()?;
+        let watcher: Self = state::read_run_json(&run.join(FILE)).ok()??;
         // The descriptor first: what is checked afterwards is then about the process that it holds.
         let held = PidFd::open(watcher.pid).ok()?;
         let same = watcher.boot == boot_id() && watcher.pid.start_time().ok() == Some(watcher.start_time);

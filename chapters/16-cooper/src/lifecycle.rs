@@ -112,7 +112,13 @@ pub(crate) struct Rm {
 impl Rm {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let options = RemoveOptions { force: self.force, volumes: self.volumes };
-        on_each(place, &self.containers, |engine, container| Ok(engine.remove(container.id(), options)?))
+        let engine = place.engine()?;
+        each(&self.containers, |name| {
+            // By its id: a container whose record is spoilt can still be removed.
+            engine.remove(&engine.resolve(name)?, options)?;
+            say!("{name}");
+            Ok(())
+        })
     }
 }
 

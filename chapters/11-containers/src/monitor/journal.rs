@@ -95,8 +95,12 @@ impl Journal {
         }
     }
 
-    /// `log.json.2` becomes `.3`, `.1` becomes `.2`, `log.json` becomes `.1`.
+    /// `log.json.2` becomes `.3`, `.1` becomes `.2`, `log.json` becomes `.1`, `log.json.new` becomes `log.json`.
+    ///
+    /// The new file comes first: where none can be made, no old one is given up for it.
     fn rotate(&mut self) -> Result<(), CallError> {
+        let fresh = self.path.with_added_extension("new");
+        let file = open(&fresh)?;
         for age in (0..FILES - 1).rev() {
             let (from, to) = (aged(&self.path, age), aged(&self.path, age + 1));
             match std::fs::rename(&from, &to) {
@@ -106,7 +110,8 @@ impl Journal {
                 _ => {}
             }
         }
-        self.file = open(&self.path)?;
+        std::fs::rename(&fresh, &self.path).during("rename", fresh.display())?;
+        self.file = file;
         self.length = 0;
         Ok(())
     }
@@ -161,6 +166,24 @@ mod tests {
         journal.add(Stream::Stdout, &[b'x'; 3 * LINE + 7]);
         journal.add(Stream::Stdout, b"\n");
         assert_eq!(texts(&path).iter().map(String::len).collect::<Vec<_>>(), [LINE, LINE, LINE, 8]);
+    }
+
+    #[test]
+    fn without_room_for_a_new_file_the_old_ones_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.json");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.rotate_at = 100;
+        journal.add(Stream::Stdout, b"first\n");
+        journal.add(Stream::Stdout, b"second\n");
+        // A directory in its place stands for whatever keeps the new file from being made.
+        std::fs::create_dir(path.with_added_extension("new")).unwrap();
+        for _ in 0..FILES + 1 {
+            journal.add(Stream::Stdout, b"lost\n");
+        }
+        assert_eq!(journal.finish(), u64::from(FILES) + 1);
+        assert_eq!(texts(&aged(&path, 1)), ["first\n"]);
+        assert_eq!(texts(&path), ["second\n"]);
     }
 
     #[test]
