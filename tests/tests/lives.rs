@@ -25,9 +25,24 @@ fn a_whole_life(who: Who) {
     assert_eq!(cooper.run(&["exec", "web", "sh", "-c", "hostname; exit 6"]).code, 6);
     assert_eq!(cooper.run(&["exec", "web", "hostname"]).ok().trim(), &id[..12]);
     cooper.run(&["exec", "web", "no-such-program"]).fails(127);
+    assert!(cooper.run(&["top", "web"]).ok().contains("trap 'echo bye"));
+    cooper.run(&["rename", "web", "site"]).ok();
+    cooper.run(&["restart", "-t", "0", "site"]).ok();
+    cooper.run(&["rename", "site", "web"]).ok();
+    let greetings = || cooper.run(&["logs", "web"]).ok();
+    while greetings() != "hello\nhello\n" {
+        assert!(Instant::now() < deadline, "{:?}", greetings());
+    }
+    cooper.run(&["exec", "web", "touch", "/etc/mine"]).ok();
+    assert_eq!(cooper.run(&["diff", "web"]).ok(), "C /etc\nA /etc/mine\n");
+    if who == Who::Caller {
+        cooper.run(&["pause", "web"]).ok();
+        assert!(cooper.run(&["ps"]).ok().contains("(Paused)"));
+        cooper.run(&["unpause", "web"]).ok();
+    }
     assert!(cooper.run(&["rm", "web"]).code != 0, "a container that runs is not removed by mistake");
     cooper.run(&["stop", "web"]).ok();
-    assert_eq!(cooper.run(&["logs", "web"]).ok(), "hello\nbye\n");
+    assert_eq!(greetings(), "hello\nhello\nbye\n");
     assert!(cooper.run(&["ps", "-a"]).ok().contains("Exited (3)"));
     cooper.run(&["rm", "web"]).ok();
     assert!(!cooper.run(&["ps", "-a"]).ok().contains("web"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use images::{Image, Store};
-use layers::{DiffId, Snapshots};
+use layers::{Change, DiffId, Snapshots};
 use network::Networks;
 use process::state;
 use process::{CallError, During as _};
@@ -14,6 +14,7 @@ use crate::logs::{LogOptions, Logs};
 use crate::paths::{Paths, private_directory};
 use crate::record::Container;
 use crate::settings::Defaults;
+use crate::stack::Stack;
 use crate::volumes::Volumes;
 
 /// An engine: images, layers, volumes, networks and containers below one pair of directories.
@@ -234,6 +235,14 @@ impl Engine {
             self.forget_name(&before);
         }
         Ok(())
+    }
+
+    /// What a container has changed of its image's files, in the order of the paths. Volumes and bind mounts are not part of it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`]; a layer that is not here any more.
+    pub fn changes(&self, id: &ContainerId) -> Result<Vec<Change>> {
+        Stack::of(&self.container(id)?, &self.snapshots).changes()
     }
 
     /// What a container has printed.

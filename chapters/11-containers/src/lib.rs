@@ -24,7 +24,7 @@
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
-//! - [`logs`], [`exec`], [`inspect`], `lifecycle`, `removal`: everything that is done to it
+//! - [`logs`], [`processes`], [`exec`], [`inspect`], `lifecycle`, `removal`: everything that is done to it
 
 pub mod attachment;
 pub mod console;
@@ -43,6 +43,7 @@ pub mod monitor;
 pub mod mounts;
 pub mod options;
 pub mod paths;
+pub mod processes;
 pub mod record;
 mod removal;
 pub mod running;
@@ -67,6 +68,7 @@ pub use mounts::{MountRequest, Source};
 pub use network::{PortMapping, Protocol};
 pub use options::{CreateOptions, Network, NetworkMode, Resources, Seccomp, Security, Ulimit};
 pub use paths::Paths;
+pub use processes::ProcessRow;
 pub use record::{Container, Life, Record, Status};
 pub use running::{Running, StartOptions};
 pub use settings::{Defaults, Settings};

@@ -13,6 +13,7 @@ use crate::id::ContainerId;
 use crate::monitor::client::{Reply, Request};
 use crate::monitor::{ATTACH, CONTROL};
 use crate::record::{Container, Life, Status};
+use crate::running::{Running, StartOptions};
 use crate::sockets;
 
 /// What a container is given to end by itself, unless it or the caller says otherwise.
@@ -79,6 +80,19 @@ impl Engine {
             return Ok(());
         }
         self.kill_and_wait(&container)
+    }
+
+    /// Stops a container as [`stop`](Engine::stop) does, if it runs, and starts it. One that was run with `--rm` stays for it.
+    ///
+    /// # Errors
+    /// Those of `stop` and of [`start`](Engine::start).
+    pub fn restart(&self, id: &ContainerId, patience: Option<Duration>, options: &StartOptions) -> Result<Running> {
+        let container = self.container(id)?;
+        if container.life()?.status.is_live() && container.record.options.auto_remove {
+            keep(&container)?;
+        }
+        self.stop(id, patience)?;
+        self.start(id, options)
     }
 
     /// Sends a signal to a container's first process.
@@ -184,6 +198,18 @@ pub(crate) fn cgroup(id: &ContainerId) -> Result<Cgroup> {
 pub(crate) fn wrong_state(container: &Container, operation: &'static str, needed: &'static str) -> Result<Error> {
     let status = container.life()?.status.as_str().to_owned();
     Ok(Error::WrongState { id: container.id().short().to_owned(), status, operation, needed })
+}
+
+/// Asks a container's monitor to leave it in place at its end.
+fn keep(container: &Container) -> Result<()> {
+    let control = sockets::connect(&container.run_directory(), CONTROL)?;
+    send(&control, Request::Keep)?;
+    let mut line = String::new();
+    BufReader::new(control).read_line(&mut line).during("read", "control")?;
+    match serde_json::from_str(&line) {
+        Ok(Reply::Kept) => Ok(()),
+        _ => Err(wrong_state(container, "restart", "running")?),
+    }
 }
 
 /// Waits for a container's end, through its monitor.

@@ -13,7 +13,7 @@
 
 use std::path::{Path, PathBuf};
 
-use layers::{Overlay, Snapshots};
+use layers::{Change, Overlay, Snapshots};
 use privileges::Identity;
 use privileges::identity::resolve_group;
 use process::CallError;
@@ -69,6 +69,13 @@ impl<'a> Stack<'a> {
         std::fs::remove_dir_all(&work).doing("remove", work.display())?;
         self.overlay()?.prepare()?;
         Ok(())
+    }
+
+    /// What the container has changed of its image, in the order of the paths.
+    pub(crate) fn changes(&self) -> Result<Vec<Change>> {
+        let upper = Root::open(&self.directory.join("upper"))?;
+        // What the engine put into `init/` is there for the container, and so no change of its own.
+        layers::changes(&upper, &self.overlay()?.lower).doing("compare", self.record.id.short())
     }
 
     /// The container's files as they are now, read-only, while it does not run.

@@ -75,6 +75,40 @@ fn a_spoilt_record_hides_no_other_container_and_can_be_removed() {
 }
 
 #[test]
+fn a_restart_keeps_what_rm_would_remove_and_the_next_end_does_not() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let options = CreateOptions { auto_remove: true, ..sh("echo again >> /log; exec sleep 1000") };
+    let container = sandbox.run_detached(options);
+    let id = container.id();
+    let first = container.life().unwrap().pid;
+    for _ in 0..2 {
+        sandbox.engine.restart(id, Some(Duration::ZERO), &StartOptions::default()).unwrap();
+    }
+    assert_ne!(container.life().unwrap().pid, first);
+    let log = container.upper().join("log");
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+    assert!(eventually(|| (lines() == 3).then_some(())).is_some(), "{}", lines());
+    sandbox.engine.stop(id, Some(Duration::ZERO)).unwrap();
+    assert!(eventually(|| (!container.directory().exists()).then_some(())).is_some());
+}
+
+#[test]
+fn processes_and_changes_are_seen_from_outside() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(sh("echo x > /added; rm /etc/group; sleep 1000 & exec sleep 2000"));
+    let commands = || -> Vec<String> {
+        sandbox.engine.processes(container.id()).unwrap().into_iter().map(|row| row.command).collect()
+    };
+    assert!(eventually(|| (commands() == ["sleep 2000", "sleep 1000"]).then_some(())).is_some(), "{:?}", commands());
+    let changes = sandbox.engine.changes(container.id()).unwrap();
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["A /added", "C /etc", "D /etc/group"]);
+    sandbox.engine.stop(container.id(), Some(Duration::ZERO)).unwrap();
+    assert!(matches!(sandbox.engine.processes(container.id()), Err(Error::WrongState { .. })));
+    assert_eq!(sandbox.engine.changes(container.id()).unwrap().len(), 3, "they outlive the run");
+}
+
+#[test]
 fn a_name_belongs_to_one_container() {
     let Some(sandbox) = Sandbox::new() else { return };
     let named = |name: &str| CreateOptions { name: Some(name.into()), ..sh("true") };

@@ -8,9 +8,11 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use containers::{Engine, RemoveOptions};
+use containers::{Engine, RemoveOptions, StartOptions, processes};
 use images::{Image, builtin};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use layers::ChangeKind;
 use serde_json::{Value, json};
 
 use crate::create::Body;
@@ -73,7 +75,7 @@ pub async fn inspect(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Res
 
 /// `POST /containers/{id}/stop`: 204, or 304 where it does not run.
 pub async fn stop(State(api): State<Arc<Api>>, Path(id): Path<String>, query: Query) -> Result<StatusCode, ApiError> {
-    let patience = number(&query, "t")?.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)));
+    let patience = patience(&query)?;
     let signal = text(&query, "signal").map(str::to_owned);
     api.call(move |engine| {
         let container = engine.find(&id)?;
@@ -87,6 +89,79 @@ pub async fn stop(State(api): State<Arc<Api>>, Path(id): Path<String>, query: Qu
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// `POST /containers/{id}/restart`.
+pub async fn restart(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<StatusCode, ApiError> {
+    let patience = patience(&query)?;
+    if text(&query, "signal").is_some() {
+        return Err(ApiError::not_implemented("restart with another signal is not supported"));
+    }
+    api.call(move |engine| {
+        engine.restart(engine.find(&id)?.id(), patience, &StartOptions::default())?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `POST /containers/{id}/pause`.
+pub async fn pause(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    api.call(move |engine| {
+        engine.pause(engine.find(&id)?.id())?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `POST /containers/{id}/unpause`.
+pub async fn unpause(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    api.call(move |engine| {
+        engine.unpause(engine.find(&id)?.id())?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `POST /containers/{id}/rename`.
+pub async fn rename(State(api): State<Arc<Api>>, Path(id): Path<String>, query: Query) -> Result<StatusCode, ApiError> {
+    let name = text(&query, "name").ok_or_else(|| ApiError::bad_request("name: missing"))?;
+    let name = name.trim_start_matches('/').to_owned();
+    api.call(move |engine| {
+        engine.rename(engine.find(&id)?.id(), &name)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `GET /containers/{id}/top`. The arguments of `ps` are not passed on: there is no `ps` behind it.
+pub async fn top(State(api): State<Arc<Api>>, Path(id): Path<String>, query: Query) -> Result<Json<Value>, ApiError> {
+    if text(&query, "ps_args").is_some_and(|arguments| arguments != "-ef") {
+        return Err(ApiError::not_implemented("top with arguments for ps is not supported"));
+    }
+    let rows = api.call(move |engine| Ok(engine.processes(engine.find(&id)?.id())?)).await?;
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let cells: Vec<_> = rows.iter().map(|row| row.cells(now, &zone)).collect();
+    Ok(Json(json!({ "Titles": processes::TITLES, "Processes": cells })))
+}
+
+/// `GET /containers/{id}/changes`: what `diff` shows, 0 for changed, 1 for added, 2 for deleted.
+pub async fn changes(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Json<Vec<Value>>, ApiError> {
+    let changes = api.call(move |engine| Ok(engine.changes(engine.find(&id)?.id())?)).await?;
+    let number = |kind| match kind {
+        ChangeKind::Changed => 0,
+        ChangeKind::Added => 1,
+        ChangeKind::Deleted => 2,
+    };
+    Ok(Json(changes.iter().map(|change| json!({ "Path": change.path, "Kind": number(change.kind) })).collect()))
+}
+
+/// `t` of stop and restart, seconds; a negative one waits for ever.
+fn patience(query: &Query) -> Result<Option<Duration>, ApiError> {
+    Ok(number(query, "t")?.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))))
 }
 
 /// `POST /containers/{id}/kill`.

@@ -92,6 +92,14 @@ pub(crate) enum Command {
     Stop(lifecycle::Stop),
     /// Kill one or more running containers
     Kill(lifecycle::Kill),
+    /// Restart one or more containers
+    Restart(lifecycle::Restart),
+    /// Pause all processes within one or more containers
+    Pause(lifecycle::Pause),
+    /// Unpause all processes within one or more containers
+    Unpause(lifecycle::Unpause),
+    /// Rename a container
+    Rename(lifecycle::Rename),
     /// Remove one or more containers
     Rm(lifecycle::Rm),
     /// Block until one or more containers stop, then print their exit codes
@@ -108,6 +116,10 @@ pub(crate) enum Command {
     Inspect(look::Inspect),
     /// List port mappings or a specific mapping for the container
     Port(look::Port),
+    /// Display the running processes of a container
+    Top(look::Top),
+    /// Inspect changes to files or directories on a container's filesystem
+    Diff(look::Diff),
     /// Build an image from a Dockerfile
     Build(build::Build),
     /// Download an image from a registry
@@ -165,6 +177,10 @@ impl Cli {
             Command::Start(command) => command.run(place),
             Command::Stop(command) => command.run(place),
             Command::Kill(command) => command.run(place),
+            Command::Restart(command) => command.run(place),
+            Command::Pause(command) => command.run(place),
+            Command::Unpause(command) => command.run(place),
+            Command::Rename(command) => command.run(place),
             Command::Rm(command) => command.run(place),
             Command::Wait(command) => command.run(place),
             Command::Attach(command) => command.run(place),
@@ -173,6 +189,8 @@ impl Cli {
             Command::Logs(command) => command.run(place),
             Command::Inspect(command) => command.run(place),
             Command::Port(command) => command.run(place),
+            Command::Top(command) => command.run(place),
+            Command::Diff(command) => command.run(place),
             Command::Build(command) => command.run(place),
             Command::Pull(command) => command.run(place),
             Command::Push(command) => command.run(place),

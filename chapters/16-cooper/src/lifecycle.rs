@@ -1,4 +1,4 @@
-//! `start`, `stop`, `kill`, `rm`, `wait`: containers that exist already.
+//! `start`, `stop`, `restart`, `kill`, `pause`, `unpause`, `rename`, `rm`, `wait`: containers that exist already.
 
 use std::time::Duration;
 
@@ -92,6 +92,74 @@ impl Kill {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let signal = process::signals::parse(&self.signal)?;
         on_each(place, &self.containers, |engine, container| Ok(engine.kill(container.id(), signal)?))
+    }
+}
+
+/// Restart one or more containers
+#[derive(Args, Debug)]
+pub(crate) struct Restart {
+    /// Seconds to wait before killing the container (10 unless it says otherwise itself)
+    #[arg(short = 't', long = "timeout", visible_alias = "time", value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Restart {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let patience = self.timeout.map(Duration::from_secs);
+        let options = StartOptions { attach: false, explain: place.explain() };
+        on_each(place, &self.containers, |engine, container| {
+            engine.restart(container.id(), patience, &options)?;
+            Ok(())
+        })
+    }
+}
+
+/// Pause all processes within one or more containers
+#[derive(Args, Debug)]
+pub(crate) struct Pause {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Pause {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        on_each(place, &self.containers, |engine, container| Ok(engine.pause(container.id())?))
+    }
+}
+
+/// Unpause all processes within one or more containers
+#[derive(Args, Debug)]
+pub(crate) struct Unpause {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Unpause {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        on_each(place, &self.containers, |engine, container| Ok(engine.unpause(container.id())?))
+    }
+}
+
+/// Rename a container
+#[derive(Args, Debug)]
+pub(crate) struct Rename {
+    /// Name or id
+    container: String,
+    /// Its new name
+    #[arg(value_name = "NEW_NAME")]
+    name: String,
+}
+
+impl Rename {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        engine.rename(engine.find(&self.container)?.id(), &self.name)?;
+        Ok(0)
     }
 }
 

@@ -1,11 +1,12 @@
-//! `ps`, `inspect`, `port`: what is there.
+//! `ps`, `inspect`, `port`, `top`, `diff`: what is there.
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use containers::Status;
+use containers::{Status, processes};
 use daemon::summary::{self, Summary};
 use daemon::{Filters, words};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::Place;
@@ -204,6 +205,41 @@ impl Port {
                 Ok(0)
             }
         }
+    }
+}
+
+/// Display the running processes of a container
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// Name or id
+    container: String,
+}
+
+impl Top {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        let (now, zone) = (Timestamp::now(), TimeZone::system());
+        let mut table = Table::new(&processes::TITLES);
+        for row in engine.processes(engine.find(&self.container)?.id())? {
+            table.row(row.cells(now, &zone));
+        }
+        crate::stdout::print(format_args!("{table}"));
+        Ok(0)
+    }
+}
+
+/// Inspect changes to files or directories on a container's filesystem
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    /// Name or id
+    container: String,
+}
+
+impl Diff {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        engine.changes(engine.find(&self.container)?.id())?.iter().for_each(|change| say!("{change}"));
+        Ok(0)
     }
 }
 

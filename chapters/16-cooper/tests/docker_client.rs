@@ -98,6 +98,26 @@ fn docker_runs_lists_reads_stops_and_removes() {
 }
 
 #[test]
+fn docker_pauses_renames_restarts_and_looks_inside() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.ok(&["run", "-d", "--name", "talker", "host", "sh", "-c", "touch /mine; exec sleep 1000"]);
+    daemon.ok(&["pause", "talker"]);
+    assert!(daemon.ok(&["ps"]).contains("(Paused)"));
+    daemon.ok(&["unpause", "talker"]);
+    daemon.ok(&["rename", "talker", "sleeper"]);
+    let first = daemon.ok(&["inspect", "-f", "{{.State.Pid}}", "sleeper"]);
+    daemon.ok(&["restart", "-t", "0", "sleeper"]);
+    assert_ne!(daemon.ok(&["inspect", "-f", "{{.State.Pid}}", "sleeper"]), first);
+    let top = daemon.ok(&["top", "sleeper"]);
+    assert!(top.starts_with("UID") && top.contains("sleep 1000"), "{top}");
+    assert_eq!(daemon.ok(&["diff", "sleeper"]), "A /mine\n");
+    daemon.ok(&["rm", "-f", "sleeper"]);
+}
+
+#[test]
 fn docker_sees_output_logs_and_exit_codes() {
     if !process::needs::root() || !process::needs::program("docker") {
         return;

@@ -20,6 +20,8 @@ const LONGEST_REQUEST: usize = 4 << 10;
 /// -> {"resize":{"rows":40,"columns":120}}
 /// -> "wait"
 /// <- {"exited":{"code":0}}                   when the container has ended and everything is released
+/// -> "keep"
+/// <- "kept"                                  with --rm: it ends to be started again, and stays
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,6 +30,8 @@ pub(crate) enum Request {
     Resize(pty::Size),
     /// Tell me how it ends.
     Wait,
+    /// Do not remove it at this end, whatever `--rm` said: it is about to be started again.
+    Keep,
 }
 
 /// What `control.sock` answers.
@@ -39,6 +43,8 @@ pub(crate) enum Reply {
         /// As `docker wait` prints it.
         code: u8,
     },
+    /// It will stay.
+    Kept,
 }
 
 /// One client of the streams.
@@ -160,10 +166,16 @@ impl Control {
         requests
     }
 
-    /// Answers a client that waits. The answer is shorter than any socket's buffer.
+    /// Answers a client that waits.
     pub(super) fn exited(&mut self, code: u8) {
-        let waits = std::mem::take(&mut self.waits);
-        if let (true, Ok(mut line)) = (waits, serde_json::to_vec(&Reply::Exited { code })) {
+        if std::mem::take(&mut self.waits) {
+            self.answer(Reply::Exited { code });
+        }
+    }
+
+    /// Answers a client. The answer is shorter than any socket's buffer.
+    pub(super) fn answer(&mut self, reply: Reply) {
+        if let Ok(mut line) = serde_json::to_vec(&reply) {
             line.push(b'\n');
             self.gone |= self.socket.write_all(&line).is_err();
         }

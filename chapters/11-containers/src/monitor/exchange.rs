@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use process::{CallError, During as _, PidFd, pty};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::client::{Client, Control, HIGH, Request};
+use super::client::{Client, Control, HIGH, Reply, Request};
 use super::journal::Journal;
 use crate::framing::{self, Stream};
 
@@ -74,6 +74,8 @@ pub(super) struct Exchange {
     service: Option<Box<dyn Service>>,
     /// How the container ended, once that may be told.
     ended: Option<u8>,
+    /// Whether somebody wants it to stay after its end, to start it again.
+    kept: bool,
 }
 
 /// What `poll` may report about.
@@ -112,8 +114,21 @@ impl Exchange {
         }
         let (clients, controls) = (Vec::new(), Vec::new());
         let Streams { terminal, stdin_once, .. } = streams;
-        let ended = None;
-        Ok(Self { terminal, outputs, input, stdin_once, journal, attach, control, clients, controls, service, ended })
+        let (ended, kept) = (None, false);
+        Ok(Self {
+            terminal,
+            outputs,
+            input,
+            stdin_once,
+            journal,
+            attach,
+            control,
+            clients,
+            controls,
+            service,
+            ended,
+            kept,
+        })
     }
 
     /// Adds a client that was connected before the container began: nothing is lost for it.
@@ -140,6 +155,11 @@ impl Exchange {
         }
         self.input = None;
         Ok(())
+    }
+
+    /// Whether the container is to stay, whatever `--rm` says.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// The log lines that a full disk cost.
@@ -312,9 +332,17 @@ impl Exchange {
 
     fn serve_control(&mut self, index: usize) {
         for request in self.controls[index].requests() {
-            if let (Request::Resize(size), Some(terminal)) = (request, &self.terminal) {
-                // A size that the kernel refuses changes nothing, and the client has no use for the reason.
-                let _ = pty::resize(terminal.as_fd(), size);
+            match (request, &self.terminal) {
+                (Request::Resize(size), Some(terminal)) => {
+                    // A size that the kernel refuses changes nothing, and the client has no use for the reason.
+                    let _ = pty::resize(terminal.as_fd(), size);
+                }
+                // After its end it is too late: what `--rm` says has been done.
+                (Request::Keep, _) if self.ended.is_none() => {
+                    self.kept = true;
+                    self.controls[index].answer(Reply::Kept);
+                }
+                _ => {}
             }
         }
         if let Some(code) = self.ended {

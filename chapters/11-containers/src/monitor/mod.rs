@@ -184,7 +184,7 @@ fn write_down(engine: &Engine, container: &Container, code: u8, exchange: &mut E
     let lost = exchange.finish_log();
     let _lock = container.lock()?;
     let released = engine.release_kernel_objects(container.id());
-    let written = if container.record.options.auto_remove {
+    let written = if container.record.options.auto_remove && !exchange.is_kept() {
         engine.remove_files(container, true)
     } else {
         let life = Life {
