@@ -17,8 +17,10 @@
 //! - [`descriptor`], [`media`], [`manifest`], [`config`]: the documents
 //! - [`store`], [`blob`], [`gc`], [`verify`]: the store, a plain OCI image layout
 //! - [`image`], with [`unpack`], the spine
+//! - [`archive`]: images in one file, out and in
 //! - [`builtin`] and [`elf`]: images made from nothing but this program and this machine
 
+pub mod archive;
 pub mod blob;
 pub mod builtin;
 pub mod config;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use images::archive::{self, Saved};
 use images::{Image, Reference, Store, builtin, unpack};
 use layers::Snapshots;
 use process::explain;
@@ -16,6 +17,7 @@ use process::explain;
 ///   ch08-images --store DIR list
 ///   ch08-images --store DIR show hello
 ///   ch08-images --store DIR verify
+///   ch08-images --store DIR save hello > hello.tar && tar -tvf hello.tar
 ///   skopeo inspect oci:DIR:docker.io/library/hello:latest
 #[derive(Parser)]
 #[command(name = "ch08-images", version, verbatim_doc_comment)]
@@ -59,6 +61,16 @@ enum Command {
         /// The directory for the layers.
         layers: PathBuf,
     },
+    /// Write an image as an archive to standard output.
+    Save {
+        /// A name, an id, or the beginning of an id.
+        image: String,
+    },
+    /// Read an archive of images from standard input, and extract their layers.
+    Load {
+        /// The directory for the layers.
+        layers: PathBuf,
+    },
     /// Remove blobs that no name reaches.
     Gc,
 }
@@ -93,6 +105,20 @@ fn run(arguments: Arguments) -> anyhow::Result<i32> {
             let image = store.find(&image)?;
             unpack(&store, &snapshots, &image)?;
             image.diff_ids().iter().rev().for_each(|layer| println!("{}", snapshots.dir(layer).display()));
+        }
+        Command::Save { image } => {
+            let store = open()?;
+            let image = store.find(&image)?;
+            let named = store.list()?.into_iter().filter(|named| named.target == image.target);
+            let names = named.filter_map(|named| named.reference).collect();
+            archive::save(&store, &[Saved { image, names }], std::io::stdout().lock())?;
+        }
+        Command::Load { layers } => {
+            let (store, snapshots) = (Store::open(&dir)?, Snapshots::open(layers)?);
+            for loaded in archive::load(&store, &snapshots, std::io::stdin().lock())? {
+                let names: Vec<String> = loaded.names.iter().map(Reference::familiar).collect();
+                println!("{} {}", loaded.image.id.short(), names.join(" "));
+            }
         }
         Command::Gc => {
             let collected = open()?.gc()?;

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use containers::{All, Engine};
+use images::archive::Saved;
 use images::{Image, Reference};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::container::local;
 use crate::error::ApiError;
 
 /// An image, its names, and how large it is.
@@ -41,6 +43,24 @@ pub fn list(engine: &Engine) -> Result<Vec<Listed>, ApiError> {
 pub fn size(engine: &Engine, image: &Image) -> u64 {
     let sizes = image.diff_ids().iter().map(|layer| engine.snapshots().size(layer).unwrap_or(0));
     sizes.sum()
+}
+
+/// The images of these names, each once, as `save` wants them: an image that was asked for by its id gets no name.
+///
+/// # Errors
+/// 404 for a name that is none.
+pub fn saved(engine: &Engine, names: &[String]) -> Result<Vec<Saved>, ApiError> {
+    let mut all: Vec<Saved> = Vec::new();
+    for asked in names {
+        let image = local(engine, asked)?;
+        let name = asked.parse::<Reference>().ok();
+        let name = self::names(engine, &image)?.into_iter().find(|known| Some(known) == name.as_ref());
+        match all.iter_mut().find(|known| known.image.id == image.id) {
+            Some(known) => known.names.extend(name.filter(|name| !known.names.contains(name))),
+            None => all.push(Saved { image, names: name.into_iter().collect() }),
+        }
+    }
+    Ok(all)
 }
 
 /// The names of one image.

@@ -8,7 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use containers::{All, Engine};
-use images::Reference;
+use images::{Image, Reference};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::catalogue::{self, Listed, Removed};
@@ -64,13 +65,77 @@ fn users(engine: &Engine) -> Result<HashMap<String, i64>, ApiError> {
     Ok(users)
 }
 
-/// `GET /images/{name}/json`.
-pub async fn get(State(api): State<Arc<Api>>, Path(path): Path<String>) -> Result<Json<Value>, ApiError> {
-    let Some(name) = path.strip_suffix("/json").map(str::to_owned) else {
-        return Err(ApiError::not_implemented(format!("GET /images/{path} is not served by this engine")));
-    };
-    let document = api.call(move |engine| inspect(engine, &name)).await?;
-    Ok(Json(document))
+/// `GET /images/{name}/json`, `/history`, `/get`.
+pub async fn get(State(api): State<Arc<Api>>, Path(path): Path<String>) -> Result<Response, ApiError> {
+    let (name, what) = path.rsplit_once('/').unwrap_or((&path, ""));
+    let name = name.to_owned();
+    match what {
+        "json" => Ok(Json(api.call(move |engine| inspect(engine, &name)).await?).into_response()),
+        "history" => {
+            let steps = api.call(move |engine| history(engine, &engine.store().find(&name)?)).await?;
+            Ok(Json(steps.iter().map(Step::json).collect::<Vec<_>>()).into_response())
+        }
+        "get" => crate::archive::answer(api, vec![name]).await,
+        _ => Err(ApiError::not_implemented(format!("GET /images/{path} is not served by this engine"))),
+    }
+}
+
+/// One step of an image's making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The image's id for the last step; none for those before, which have no image.
+    pub id: Option<String>,
+    /// When; the epoch if it does not say.
+    pub created: Timestamp,
+    /// The command.
+    pub created_by: String,
+    /// Bytes of the layer that it added, as it lies extracted; 0 if it added none.
+    pub size: u64,
+    /// A remark.
+    pub comment: String,
+    /// The image's names, for the last step.
+    pub names: Vec<String>,
+}
+
+impl Step {
+    fn json(&self) -> Value {
+        json!({
+            "Id": self.id.as_deref().unwrap_or("<missing>"),
+            "Created": self.created.as_second(),
+            "CreatedBy": self.created_by,
+            "Tags": if self.names.is_empty() { Value::Null } else { json!(self.names) },
+            "Size": self.size,
+            "Comment": self.comment,
+        })
+    }
+}
+
+/// How an image was made, the last step first.
+///
+/// # Errors
+/// A store that cannot be read.
+pub fn history(engine: &Engine, image: &Image) -> Result<Vec<Step>, ApiError> {
+    let mut layers = image.diff_ids().iter();
+    let mut steps = Vec::new();
+    for step in &image.config.history {
+        // Some tools write fewer steps than layers, or more.
+        let layer = if step.empty_layer { None } else { layers.next() };
+        let created = step.created.as_deref().and_then(|text| text.parse().ok());
+        steps.push(Step {
+            id: None,
+            created: created.unwrap_or(Timestamp::UNIX_EPOCH),
+            created_by: step.created_by.clone().unwrap_or_default(),
+            size: layer.map_or(0, |layer| engine.snapshots().size(layer).unwrap_or(0)),
+            comment: step.comment.clone().unwrap_or_default(),
+            names: Vec::new(),
+        });
+    }
+    if let Some(last) = steps.last_mut() {
+        last.id = Some(image.id.to_string());
+        last.names = catalogue::names(engine, image)?.iter().map(Reference::familiar).collect();
+    }
+    steps.reverse();
+    Ok(steps)
 }
 
 /// What `inspect` says about an image.

@@ -27,13 +27,14 @@
 //! 5. [`container`], [`summary`], [`words`]: made, listed, stopped, removed
 //! 6. `runs`, [`attach`], [`wait`], [`resize`]: the dance of `docker run`
 //! 7. `upgrade`, `pieces`, `framed`: streams over HTTP; [`logs`], [`exec`] and its `terminal`
-//! 8. [`image`], [`catalogue`], [`pull`]; [`network`], [`volume`], [`system`]
+//! 8. [`image`], [`catalogue`], [`pull`], [`archive`]; [`network`], [`volume`], [`system`]
 //!
 //! # References
 //! Docker Engine API v1.47.
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod attach;
 pub mod catalogue;
 pub mod container;

@@ -1,6 +1,6 @@
 //! An answer that grows: pieces from a thread that blocks, as the body of an HTTP response.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ const AHEAD: usize = 16;
 
 /// Where pieces are put.
 #[derive(Debug, Clone)]
-pub(crate) struct Sender(mpsc::Sender<Bytes>);
+pub(crate) struct Sender(mpsc::Sender<io::Result<Bytes>>);
 
 /// The client has gone: nothing more needs to be made.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +23,18 @@ pub(crate) struct Gone;
 impl Sender {
     /// Sends a piece from a thread that may block.
     pub(crate) fn send(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
-        self.0.blocking_send(piece.into()).map_err(|_| Gone)
+        self.0.blocking_send(Ok(piece.into())).map_err(|_| Gone)
+    }
+
+    /// Breaks the answer off, from a thread that may block: the client sees a connection that failed, not an end.
+    pub(crate) fn fail(&self, error: io::Error) {
+        // A client that has gone needs no news.
+        let _ = self.0.blocking_send(Err(error));
     }
 
     /// Sends a piece from asynchronous code.
     pub(crate) async fn push(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
-        self.0.send(piece.into()).await.map_err(|_| Gone)
+        self.0.send(Ok(piece.into())).await.map_err(|_| Gone)
     }
 }
 
@@ -38,16 +44,13 @@ pub(crate) fn channel() -> (Sender, Body) {
     (Sender(sender), Body::new(Pieces(receiver)))
 }
 
-struct Pieces(mpsc::Receiver<Bytes>);
+struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 }

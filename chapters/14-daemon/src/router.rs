@@ -12,7 +12,7 @@ use axum::routing::{delete, get, post};
 use crate::engine::Api;
 use crate::error::ApiError;
 use crate::system::{API_VERSION, MIN_API_VERSION};
-use crate::{attach, container, exec, image, logs, network, pull, resize, system, volume, wait};
+use crate::{archive, attach, container, exec, image, logs, network, pull, resize, system, volume, wait};
 
 /// The largest body that is read, bytes. Builds would need more; they are not served.
 const BODY_LIMIT: usize = 4 << 20;
@@ -55,6 +55,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/exec/{id}/json", get(exec::inspect))
         .route("/images/json", get(image::list))
         .route("/images/create", post(pull::pull))
+        .route("/images/get", get(archive::save))
+        .route("/images/load", post(archive::load))
         .route("/images/{*name}", get(image::get).post(image::post).delete(image::remove))
         .route("/networks", get(network::list))
         .route("/networks/create", post(network::create))

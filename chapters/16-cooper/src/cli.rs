@@ -8,7 +8,8 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    build, compose, daemon, exec, image, lifecycle, logs, look, network, registry, run, system, transfer, volume,
+    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, registry, run, system, transfer,
+    volume,
 };
 
 /// A container engine made to be read.
@@ -136,6 +137,12 @@ pub(crate) enum Command {
     Rmi(image::Rm),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
     Tag(image::Tag),
+    /// Show the history of an image
+    History(image::History),
+    /// Save one or more images to a tar archive
+    Save(archive::Save),
+    /// Load an image from a tar archive or STDIN
+    Load(archive::Load),
     /// Manage images
     #[command(subcommand)]
     Image(image::Command),
@@ -199,6 +206,9 @@ impl Cli {
             Command::Images(command) => command.run(place),
             Command::Rmi(command) => command.run(place),
             Command::Tag(command) => command.run(place),
+            Command::History(command) => command.run(place),
+            Command::Save(command) => command.run(place),
+            Command::Load(command) => command.run(place),
             Command::Image(command) => command.run(place),
             Command::Network(command) => command.run(place),
             Command::Volume(command) => command.run(place),

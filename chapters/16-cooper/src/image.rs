@@ -1,4 +1,4 @@
-//! `images`, `rmi`, `tag`, and the same under `image`.
+//! `images`, `rmi`, `tag`, `history`, and the same under `image`.
 
 use clap::{Args, Subcommand};
 use daemon::catalogue::{self, Listed, Removed};
@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::acquire;
+use crate::archive;
 use crate::cli::Place;
 use crate::failure::each;
 use crate::flags::Pull;
 use crate::look::{json_only, message, print_documents};
 use crate::stdout::say;
-use crate::table::{Format, Listing, Table};
+use crate::table::{Format, Listing, Table, ellipsis, parse_format};
 use crate::transfer;
 
 /// Manage images
@@ -29,6 +30,12 @@ pub(crate) enum Command {
     Tag(Tag),
     /// Display detailed information on one or more images
     Inspect(Inspect),
+    /// Show the history of an image
+    History(History),
+    /// Save one or more images to a tar archive
+    Save(archive::Save),
+    /// Load an image from a tar archive or STDIN
+    Load(archive::Load),
     /// Download an image from a registry
     Pull(transfer::Pull),
     /// Upload an image to a registry
@@ -42,6 +49,9 @@ impl Command {
             Self::Rm(command) => command.run(place),
             Self::Tag(command) => command.run(place),
             Self::Inspect(command) => command.run(place),
+            Self::History(command) => command.run(place),
+            Self::Save(command) => command.run(place),
+            Self::Load(command) => command.run(place),
             Self::Pull(command) => command.run(place),
             Self::Push(command) => command.run(place),
         }
@@ -191,5 +201,52 @@ impl Inspect {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
         print_documents(&self.images, self.format, |name| daemon::image::inspect(&engine, name).map_err(message))
+    }
+}
+
+/// Show the history of an image
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    /// Only show image IDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Format of the output: table, or json (one object a line)
+    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = parse_format)]
+    format: Format,
+    /// Name or id
+    image: String,
+}
+
+impl History {
+    /// The newest step first. Only that one has an image of its own; those in between are `<missing>`, as docker says.
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        let image = acquire::image(&engine, &self.image, Pull::Never)?;
+        let id = if self.no_trunc { image.id.to_string() } else { image.id.short().to_owned() };
+        let ids = std::iter::once(id).chain(std::iter::repeat("<missing>".to_owned()));
+        let mut table = Table::new(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
+        for (step, id) in daemon::image::history(&engine, &image).map_err(message)?.into_iter().zip(ids) {
+            let by = if self.no_trunc { step.created_by.clone() } else { ellipsis(&step.created_by, 45) };
+            let since = created(step.created, Timestamp::now());
+            let size = words::size(step.size);
+            match self.format {
+                _ if self.quiet => say!("{id}"),
+                Format::Json => say!(
+                    "{}",
+                    json!({
+                        "Comment": step.comment, "CreatedAt": step.created.to_string(), "CreatedBy": by,
+                        "CreatedSince": since, "ID": id, "Size": size,
+                    })
+                ),
+                Format::Table => table.row([id, since, by, size, step.comment]),
+            }
+        }
+        if self.format == Format::Table && !self.quiet {
+            crate::stdout::print(format_args!("{table}"));
+        }
+        Ok(0)
     }
 }

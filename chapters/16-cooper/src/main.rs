@@ -5,6 +5,7 @@
 //! a family of commands; [`cli`] is the map.
 
 mod acquire;
+mod archive;
 mod build;
 mod cli;
 mod compose;

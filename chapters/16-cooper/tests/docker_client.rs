@@ -118,6 +118,27 @@ fn docker_pauses_renames_restarts_and_looks_inside() {
 }
 
 #[test]
+fn docker_saves_loads_and_reads_the_history() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.ok(&["pull", "-q", "hello"]);
+    daemon.ok(&["tag", "hello", "greeting:1"]);
+    let archive = daemon.root.path().join("greeting.tar");
+    let archive = archive.to_str().unwrap();
+    daemon.ok(&["save", "-o", archive, "greeting:1"]);
+    daemon.ok(&["rmi", "greeting:1", "hello"]);
+    assert_eq!(daemon.ok(&["images", "-q"]), "");
+    assert!(daemon.ok(&["load", "-i", archive]).contains("Loaded image: greeting:1"));
+    assert!(daemon.ok(&["run", "--rm", "greeting:1"]).contains("Hello"));
+    let history = daemon.ok(&["history", "greeting:1"]);
+    assert!(history.starts_with("IMAGE") && history.lines().count() > 1, "{history}");
+    assert!(daemon.fails(&["save", "-o", archive, "nothing-of-the-kind"]).1.contains("No such image"));
+    daemon.ok(&["rmi", "greeting:1"]);
+}
+
+#[test]
 fn docker_sees_output_logs_and_exit_codes() {
     if !process::needs::root() || !process::needs::program("docker") {
         return;
