@@ -52,7 +52,7 @@ pub enum Event {
 /// clone3(2), pidfd_open(2)
 // spine
 pub fn spawn<S: Step>(arguments: &CloneArgs<'_>, steps: &[S]) -> Result<Spawned, CallError> {
-    refuse_threads()?;
+    refuse_threads("clone3", "")?;
     let narrated = narrate::wanted();
     let (outside, mut inside) = channel::pair()?;
     let flags = arguments.namespaces;
@@ -109,7 +109,7 @@ pub(crate) fn answer_on(peer: OwnedFd) {
 fn answer_start(error: &CallError) {
     let fd = STARTER.load(Ordering::Relaxed);
     if fd >= 0
-        && let Ok(bytes) = serde_json::to_vec(error)
+        && let Ok(bytes) = serde_json::to_vec(&channel::fitting(error.clone()))
     {
         // The starter may have gone away; the child ends either way.
         let _ = rustix::io::write(sys::borrow(fd), &bytes);
@@ -194,16 +194,21 @@ impl Spawned {
     }
 }
 
-/// Checks that nobody else runs in this process.
+/// Refuses `operation` on `object` in a process with threads: of a copy of the process only the caller's thread would
+/// go on, and of one that enters a namespace only that thread would move.
+///
+/// # Errors
+/// When there are other threads, with their number.
 ///
 /// # References
-/// proc_pid_task(5)
-fn refuse_threads() -> Result<(), CallError> {
+/// proc_pid_task(5), fork(2), setns(2)
+pub fn refuse_threads(operation: &'static str, object: impl std::fmt::Display) -> Result<(), CallError> {
     let threads = std::fs::read_dir("/proc/self/task").during("read", "/proc/self/task")?.count();
     if threads == 1 {
         return Ok(());
     }
-    Err(CallError::refused("clone3", "", format!("this process has {threads} threads, and locks may be held in them")))
+    let reason = format!("this process has {threads} threads, and what they hold or see would not come along");
+    Err(CallError::refused(operation, object, reason))
 }
 
 /// The `CLONE_NEW*` flags by their names.
