@@ -162,6 +162,9 @@ impl Spawned {
 
     /// Lets the child run through every checkpoint until it is the program.
     ///
+    /// What it hands over on the way is dropped: a child with a terminal of its own is followed by
+    /// [`next_event`](Self::next_event), for a master that is closed hangs up on it.
+    ///
     /// # Errors
     /// The failed step's error.
     pub fn run_to_exec(&mut self) -> Result<(), ChildError> {
@@ -172,7 +175,7 @@ impl Spawned {
                 Ok(Event::Reached(..)) => {
                     self.go().map_err(|error| ChildError { step: "checkpoint".to_owned(), error })?;
                 }
-                Err(error) => return Err(ChildError { step: "init".to_owned(), error }),
+                Err(error) => return Err(ChildError { step: "run".to_owned(), error }),
             }
         }
     }
