@@ -42,6 +42,15 @@ pub struct ChildError {
     pub error: CallError,
 }
 
+impl ChildError {
+    /// A failure that is short enough for a record: one whose path was cut still tells more than one that was lost.
+    pub(crate) fn fitting(step: &str, error: CallError) -> Self {
+        let CallError { operation, object, data, errno } = error;
+        let error = CallError { operation: cut(&operation).into(), object: cut(&object), data: cut(&data), errno };
+        Self { step: cut(step), error }
+    }
+}
+
 impl std::fmt::Display for ChildError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Most operations begin with their step's name; saying it twice helps nobody.
@@ -176,15 +185,8 @@ impl Outside {
 
 /// Reports a failed step on a channel known by its number, as a panic hook must.
 pub(crate) fn failed_on(fd: RawFd, step: &str, error: CallError) {
-    let record = Record::Failed(ChildError { step: cut(step), error: fitting(error) });
     // If the parent is gone there is nobody left to tell; the child exits either way.
-    let _ = send(sys::borrow(fd), &record, None);
-}
-
-/// The same error, short enough for a record: one whose path was cut still tells more than one that was lost.
-pub(crate) fn fitting(error: CallError) -> CallError {
-    let CallError { operation, object, data, errno } = error;
-    CallError { operation: cut(&operation).into(), object: cut(&object), data: cut(&data), errno }
+    let _ = send(sys::borrow(fd), &Record::Failed(ChildError::fitting(step, error)), None);
 }
 
 /// The longest of a failure's four texts, in bytes as JSON writes them: together they fit into a record.

@@ -7,6 +7,7 @@ use crate::channel::{self, ChildError, Heard, Inside, Outside};
 use crate::error::{CallError, During};
 use crate::narrate;
 use crate::pid::{ExitStatus, Pid, PidFd};
+use crate::signals::Signal;
 use crate::step::Step;
 use crate::{step, sys};
 
@@ -70,7 +71,7 @@ pub fn spawn<S: Step>(arguments: &CloneArgs<'_>, steps: &[S]) -> Result<Spawned,
             report_panics(&inside);
             let (name, error) = interpret(steps, &mut inside);
             inside.failed(name, error.clone());
-            answer_start(&error);
+            answer_start(name, error);
             sys::exit_now(127)
         }
     }
@@ -105,11 +106,11 @@ pub(crate) fn answer_on(peer: OwnedFd) {
     STARTER.store(peer.into_raw_fd(), Ordering::Relaxed);
 }
 
-/// Tells a waiting `start` why exec did not happen.
-fn answer_start(error: &CallError) {
+/// Tells a waiting `start` which step failed, and why: a [`ChildError`] as JSON.
+fn answer_start(step: &str, error: CallError) {
     let fd = STARTER.load(Ordering::Relaxed);
     if fd >= 0
-        && let Ok(bytes) = serde_json::to_vec(&channel::fitting(error.clone()))
+        && let Ok(bytes) = serde_json::to_vec(&ChildError::fitting(step, error))
     {
         // The starter may have gone away; the child ends either way.
         let _ = rustix::io::write(sys::borrow(fd), &bytes);
@@ -130,6 +131,13 @@ impl Spawned {
     /// Gives up the channel and keeps the child.
     pub fn into_pidfd(self) -> PidFd {
         self.pidfd
+    }
+
+    /// Kills the child and reaps it: for a parent whose own part has failed.
+    pub fn discard(self) {
+        // It may have ended and been reaped already, having reported why; then neither call finds it.
+        let _ = self.pidfd.signal(Signal::SIGKILL);
+        let _ = self.pidfd.wait();
     }
 
     /// Waits for the child's next event; narration on the way is emitted here.
