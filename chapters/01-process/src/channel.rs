@@ -19,6 +19,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -39,6 +40,15 @@ pub struct ChildError {
     pub step: String,
     /// What failed in it.
     pub error: CallError,
+}
+
+impl ChildError {
+    /// A failure that is short enough for a record: one whose path was cut still tells more than one that was lost.
+    pub(crate) fn fitting(step: &str, error: CallError) -> Self {
+        let CallError { operation, object, data, errno } = error;
+        let error = CallError { operation: cut(&operation).into(), object: cut(&object), data: cut(&data), errno };
+        Self { step: cut(step), error }
+    }
 }
 
 impl std::fmt::Display for ChildError {
@@ -130,6 +140,14 @@ impl Inside {
         failed_on(self.socket.as_raw_fd(), step, error);
     }
 
+    /// Whether the parent still holds its end.
+    pub(crate) fn parent_is_there(&self) -> Result<bool, CallError> {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).during("poll", "init channel")?;
+        Ok(!fds[0].revents().contains(PollFlags::HUP))
+    }
+
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -168,7 +186,32 @@ impl Outside {
 /// Reports a failed step on a channel known by its number, as a panic hook must.
 pub(crate) fn failed_on(fd: RawFd, step: &str, error: CallError) {
     // If the parent is gone there is nobody left to tell; the child exits either way.
-    let _ = send(sys::borrow(fd), &Record::Failed(ChildError { step: step.to_owned(), error }), None);
+    let _ = send(sys::borrow(fd), &Record::Failed(ChildError::fitting(step, error)), None);
+}
+
+/// The longest of a failure's four texts, in bytes as JSON writes them: together they fit into a record.
+const LONGEST_TEXT: usize = LIMIT / 5;
+
+/// The text, or as much of its beginning as has room and a sign that there was more.
+fn cut(text: &str) -> String {
+    const CUT: &str = "... (cut)";
+    // What JSON writes for a character: `\u0007` is six bytes, `\"` two, most others stay what they are.
+    let cost = |character: char| match character {
+        '"' | '\\' => 2,
+        control if control < ' ' => 6,
+        other => other.len_utf8(),
+    };
+    let end_of = |room: usize| {
+        let mut used = 0;
+        text.char_indices().find_map(|(index, character)| {
+            used += cost(character);
+            (used > room).then_some(index)
+        })
+    };
+    match (end_of(LONGEST_TEXT), end_of(LONGEST_TEXT - CUT.len())) {
+        (Some(_), Some(end)) => format!("{}{CUT}", &text[..end]),
+        _ => text.to_owned(),
+    }
 }
 
 /// Narration from a child: called by [`narrate::tell`](crate::narrate::tell) with the sink's descriptor.
@@ -218,4 +261,65 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Record, Option<OwnedFd>)>, 
     let record = serde_json::from_slice(&bytes[..message.bytes])
         .map_err(|error| CallError::refused("decode", "init record", error))?;
     Ok(Some((record, descriptor)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn an_error_that_is_too_long_is_cut_and_not_lost() {
+        let (mut outside, inside) = pair().unwrap();
+        for character in ["x", "\u{7}", "\"", "é", "\u{1F6E2}"] {
+            let long = character.repeat(3 * LIMIT);
+            inside.failed(&long, CallError::new(long.clone(), &long, Errno::ENAMETOOLONG).with(&long));
+            let Heard::Failed(heard) = outside.hear().unwrap() else { panic!("not a failure") };
+            assert_eq!(heard.error.errno(), Errno::ENAMETOOLONG);
+            for text in [&heard.error.object, &heard.error.data, &*heard.error.operation, &heard.step] {
+                assert!(text.starts_with(character) && text.ends_with("... (cut)"), "{text:.20}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_that_fits_is_heard_as_it_was_said() {
+        let (mut outside, inside) = pair().unwrap();
+        let said = CallError::new("mount on", "p".repeat(3000), Errno::EINVAL).with("MS_NODEV");
+        inside.failed("mount", said.clone());
+        let Heard::Failed(heard) = outside.hear().unwrap() else { panic!("not a failure") };
+        assert_eq!(heard.error, said);
+    }
+
+    #[test]
+    fn a_record_beyond_the_limit_is_refused_on_either_side() {
+        let (mut outside, inside) = pair().unwrap();
+        let record = Record::Reached("x".repeat(LIMIT));
+        assert!(send(inside.as_fd(), &record, None).unwrap_err().to_string().contains("longer than"));
+        // Somebody who does not keep to our side of the rule.
+        net::send(&inside.socket, &vec![b' '; LIMIT + 1], SendFlags::NOSIGNAL).unwrap();
+        assert!(outside.hear().unwrap_err().to_string().contains("longer than"));
+    }
+
+    #[test]
+    fn nonsense_is_an_error_and_no_panic() {
+        let (mut outside, inside) = pair().unwrap();
+        for nonsense in [&b"{"[..], b"\xff\xfe", b"{\"Nope\":1}", b"\"Forked\""] {
+            net::send(&inside.socket, nonsense, SendFlags::NOSIGNAL).unwrap();
+            outside.hear().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_seen() {
+        let (mut outside, inside) = pair().unwrap();
+        assert!(inside.parent_is_there().unwrap());
+        drop(inside);
+        assert!(matches!(outside.hear().unwrap(), Heard::Closed));
+        let (outside, inside) = pair().unwrap();
+        drop(outside);
+        assert!(!inside.parent_is_there().unwrap());
+    }
 }

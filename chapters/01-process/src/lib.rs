@@ -10,15 +10,20 @@
 //! - signals are passed on, orphans are reaped, and a terminal is given back as it was found.
 //!
 //! # Reading order
-//! [`spawn`](crate::spawn()) (the spine), [`step`], [`channel`], [`pid`], [`reaper`], [`signals`], [`pty`]; then what all
-//! chapters use: [`error`], [`narrate`] and [`explain`], [`state`], and for tests [`needs`].
+//! [`spawn`](crate::spawn()) (the spine), [`step`], with `descriptors` and [`program`]; [`channel`], [`pid`], [`signals`],
+//! [`reaper`] and its other form, the tiny [`init`], which share `passed_on`; [`pty`]. Then what all chapters use:
+//! [`error`], [`narrate`] and [`explain`], [`state`], and for tests [`needs`].
 
 pub mod channel;
+mod descriptors;
 pub mod error;
 pub mod explain;
+pub mod init;
 pub mod narrate;
 pub mod needs;
+mod passed_on;
 pub mod pid;
+pub mod program;
 pub mod pty;
 pub mod reaper;
 pub mod signals;
@@ -30,7 +35,8 @@ mod sys;
 pub use channel::ChildError;
 pub use error::{CallError, During};
 pub use nix::sys::resource::Resource;
-pub use nix::sys::signal::Signal;
 pub use pid::{ExitStatus, Pid, PidFd};
-pub use spawn::{CloneArgs, Event, Spawned, spawn};
-pub use step::{ProcessStep, Program, Step};
+pub use program::Program;
+pub use signals::Signal;
+pub use spawn::{CloneArgs, Event, Spawned, refuse_threads, spawn};
+pub use step::{ProcessStep, Step};

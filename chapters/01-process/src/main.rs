@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use process::{CloneArgs, ExitStatus, ProcessStep, Program, explain, reaper};
+use process::{CloneArgs, ExitStatus, ProcessStep, Program, Signal, explain, reaper};
 
 /// Run a command as a careful parent: made by clone3, held by a pidfd, reaped, its exit code passed on.
 ///
@@ -67,7 +67,12 @@ fn run(command: Command) -> anyhow::Result<u8> {
         arguments: guest.command,
         environment: std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect()).collect(),
     };
-    let steps = [ProcessStep::ResetSignals, ProcessStep::CloseOnExec { preserve: 0 }, ProcessStep::Exec(program)];
+    let steps = [
+        ProcessStep::DieWithParent(Signal::SIGKILL),
+        ProcessStep::ResetSignals,
+        ProcessStep::CloseOnExec { preserve: 0 },
+        ProcessStep::Exec(program),
+    ];
     let mut child = process::spawn(&CloneArgs::default(), &steps)?;
     child.run_to_exec()?;
     eprintln!("parent: pid {} made pid {}", process::Pid::this(), child.pid());

@@ -4,13 +4,14 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 
-use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{self as sys, PidfdFlags, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, During};
-use crate::step;
+use crate::passed_on;
+use crate::signals::Signal;
+use crate::{step, sys as calls};
 
 /// A process id, as the reader's own pid namespace numbers it.
 ///
@@ -81,11 +82,20 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// How a process ended, from what the kernel's calls for waiting report. Real-time signals keep their number.
+    pub(crate) fn of(status: Option<i32>, signal: Option<i32>) -> Option<Self> {
+        match (status, signal) {
+            (Some(status), _) => Some(Self::Exited(passed_on::exit_code(Some(status), None))),
+            (None, Some(signal)) => Signal::from_number(signal).map(Self::Signaled),
+            (None, None) => None,
+        }
+    }
+
     /// The code a shell would report: the status, or 128 plus the signal's number.
     pub fn code(self) -> u8 {
         match self {
             Self::Exited(code) => code,
-            Self::Signaled(signal) => 128 + signal as u8,
+            Self::Signaled(signal) => passed_on::exit_code(None, Some(signal.number())),
         }
     }
 }
@@ -132,10 +142,7 @@ impl PidFd {
     /// ESRCH when the process has ended and was reaped, EPERM when it is not ours to signal.
     pub fn signal(&self, signal: Signal) -> Result<(), CallError> {
         step!(1, "pidfd_send_signal", "pidfd_send_signal(2)", "tell the process", "{}", signal.as_str());
-        // Every `Signal` of nix is a valid number of the kernel's, and so of rustix's.
-        let named = sys::Signal::from_named_raw(signal as i32)
-            .ok_or_else(|| CallError::refused("pidfd_send_signal", signal.as_str(), "no such signal"))?;
-        sys::pidfd_send_signal(&self.0, named).during("pidfd_send_signal", signal.as_str())
+        calls::pidfd_send_signal(self.0.as_fd(), signal.number()).during("pidfd_send_signal", signal.as_str())
     }
 
     /// Waits until the process ends, and reaps it. Only for children.
@@ -145,7 +152,7 @@ impl PidFd {
     pub fn wait(&self) -> Result<ExitStatus, CallError> {
         loop {
             match sys::waitid(WaitId::PidFd(self.0.as_fd()), WaitIdOptions::EXITED) {
-                Ok(Some(status)) => return Ok(exit_status(&status)),
+                Ok(Some(status)) => return exit_status(&status),
                 Ok(None) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno).during("waitid", "pidfd"),
             }
@@ -173,13 +180,8 @@ impl AsFd for PidFd {
     }
 }
 
-/// Reads what `waitid` found.
-fn exit_status(status: &sys::WaitIdStatus) -> ExitStatus {
-    let signal = status.terminating_signal().and_then(|number| Signal::try_from(number).ok());
-    match (status.exit_status(), signal) {
-        (Some(code), _) => ExitStatus::Exited(code as u8),
-        (None, Some(signal)) => ExitStatus::Signaled(signal),
-        // A real-time signal: nix has no name for it. SIGKILL is the honest neighbour.
-        (None, None) => ExitStatus::Signaled(Signal::SIGKILL),
-    }
+/// Reads what `waitid` found; of a process that has ended, it is one of the two.
+fn exit_status(status: &sys::WaitIdStatus) -> Result<ExitStatus, CallError> {
+    ExitStatus::of(status.exit_status(), status.terminating_signal())
+        .ok_or_else(|| CallError::refused("waitid", "pidfd", "a process that has not ended"))
 }

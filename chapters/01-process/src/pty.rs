@@ -8,7 +8,7 @@ use rustix::termios::{self, OptionalActions, Termios, Winsize};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, During};
-use crate::sys;
+use crate::{step, sys};
 
 /// A terminal's size in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,27 +67,35 @@ pub fn resize(fd: BorrowedFd<'_>, size: Size) -> Result<(), CallError> {
     termios::tcsetwinsize(fd, window).during("ioctl TIOCSWINSZ", "terminal")
 }
 
-/// A terminal in raw mode: keys arrive one by one and unechoed. Dropping it restores what was before.
+/// A terminal in raw mode: keys arrive one by one and unechoed.
+///
+/// It is given back as it was on every way out: when this is dropped, and by a signal that ends the process, sent by
+/// somebody or by a panic that aborts. (SIGKILL asks nobody: `reset` is the user's friend then.) One at a time.
 #[derive(Debug)]
 pub struct RawMode<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
+    // Dropped last: a signal in between finds the terminal given back already, and does it once more.
+    _on_signals: sys::GivesBack,
 }
 
 impl<'a> RawMode<'a> {
     /// Enters raw mode.
     ///
     /// # Errors
-    /// ENOTTY when `terminal` is none.
+    /// ENOTTY when `terminal` is none; EBUSY when this process has one in raw mode already.
     ///
     /// # References
     /// termios(3), "Raw mode"
     pub fn enter(terminal: BorrowedFd<'a>) -> Result<Self, CallError> {
         let before = termios::tcgetattr(terminal).during("tcgetattr", "terminal")?;
+        // Before the mode changes: there is no instant in which a signal would leave it changed.
+        let on_signals = sys::GivesBack::on_signals(terminal).during("remember", "terminal")?;
         let mut raw = before.clone();
         raw.make_raw();
+        step!(1, "tcsetattr", "termios(3)", "keys reach the program inside one by one", "raw mode");
         termios::tcsetattr(terminal, OptionalActions::Drain, &raw).during("tcsetattr", "terminal")?;
-        Ok(Self { terminal, before })
+        Ok(Self { terminal, before, _on_signals: on_signals })
     }
 }
 

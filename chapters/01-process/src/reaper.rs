@@ -1,14 +1,12 @@
-//! Being a small init: adopt orphans, reap them, pass signals on.
+//! Being a careful parent for as long as a child lives: adopt orphans, reap them, pass signals on.
 
 use rustix::event::{PollFd, PollFlags};
-
-use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, getpgid, kill_process};
 
 use crate::error::{CallError, During};
 use crate::pid::{ExitStatus, Pid, PidFd};
-use crate::signals::{self, SignalFd};
+use crate::signals::{Received, Signal, SignalFd};
 use crate::step;
 
 /// Makes this process the one that orphans below it are given to, as pid 1 would be.
@@ -23,33 +21,74 @@ pub fn adopt_orphans() -> Result<(), CallError> {
     nix::sys::prctl::set_child_subreaper(true).during("prctl", "PR_SET_CHILD_SUBREAPER")
 }
 
-/// Blocks the signals that [`supervise`] reads. Call it before the child exists, so that none is lost.
+/// Blocks the signals that [`supervise`] reads. Call it before the child exists, so that none is lost: what arrives
+/// while there is nobody to pass it on to waits in the descriptor.
 ///
 /// # Errors
 /// Those of `signalfd(2)`.
 pub fn listen() -> Result<SignalFd, CallError> {
-    SignalFd::block(signals::FORWARDED.into_iter().chain([Signal::SIGCHLD]))
+    SignalFd::block(Signal::passed_on().chain([Signal::SIGCHLD]))
 }
 
 /// Passes signals on to `main` and reaps every child until `main` has ended; returns how it did.
+///
+/// A child that shares our terminal gets the terminal's signals without us, and is not told twice. When its user stops
+/// it (Ctrl-Z), we stop, too: else the shell would go on waiting for a job that does nothing.
 ///
 /// # Errors
 /// Those of `poll(2)` and `waitid(2)`.
 pub fn supervise(main: &PidFd, main_pid: Pid, signals: &SignalFd) -> Result<ExitStatus, CallError> {
     loop {
-        if let Some(status) = reap(main_pid)? {
+        let news = reap_all(main_pid)?;
+        if let Some(status) = news.ended {
             return Ok(status);
         }
+        if news.stopped_by.is_some_and(is_job_control) && shares_group(main_pid) {
+            stop_with_it()?;
+        }
         match rustix::event::poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).during("poll", "signalfd"),
         }
-        while let Some(signal) = signals.take()? {
-            if signal != Signal::SIGCHLD {
-                main.signal(signal)?;
+        while let Some(received) = signals.receive()? {
+            if received.signal != Signal::SIGCHLD {
+                pass_on(main, main_pid, received)?;
             }
         }
     }
+}
+
+/// Sends a signal that we got to `main`, unless the kernel has sent it there already. That `main` has ended is fine.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)` that are not about `main`'s end or its being somebody else's by now.
+pub fn pass_on(main: &PidFd, main_pid: Pid, received: Received) -> Result<(), CallError> {
+    if received.from_kernel && shares_group(main_pid) {
+        return Ok(());
+    }
+    match main.signal(received.signal) {
+        // It has just ended, which the next round will find; or it has become somebody whom we may not signal.
+        Err(error) if [nix::errno::Errno::ESRCH, nix::errno::Errno::EPERM].contains(&error.errno()) => Ok(()),
+        sent => sent,
+    }
+}
+
+/// Whether a child is in our process group, and so the terminal's keys reach both.
+fn shares_group(child: Pid) -> bool {
+    let group = |pid| getpgid(pid).ok();
+    let child = group(rustix::process::Pid::from_raw(child.get()));
+    child.is_some() && child == group(None)
+}
+
+/// What a terminal stops its users with. SIGSTOP is somebody's debugging, and none of ours.
+fn is_job_control(signal: Signal) -> bool {
+    [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].contains(&signal)
+}
+
+/// Stops this process until its shell continues it; the child is in the same group and continues with it.
+fn stop_with_it() -> Result<(), CallError> {
+    step!(1, "kill", "kill(2)", "stop with the child, so that the shell sees it", "SIGSTOP");
+    kill_process(rustix::process::getpid(), rustix::process::Signal::STOP).during("kill", "SIGSTOP")
 }
 
 /// Reaps every child that has ended. A zombie keeps its pid and its place in every limit until somebody does.
@@ -59,20 +98,29 @@ pub fn supervise(main: &PidFd, main_pid: Pid, signals: &SignalFd) -> Result<Exit
 /// # Errors
 /// Those of `waitid(2)`; having no children is none.
 pub fn reap(main: Pid) -> Result<Option<ExitStatus>, CallError> {
-    let mut ended = None;
+    Ok(reap_all(main)?.ended)
+}
+
+/// What there is to know about the main child.
+#[derive(Default)]
+struct News {
+    ended: Option<ExitStatus>,
+    stopped_by: Option<Signal>,
+}
+
+fn reap_all(main: Pid) -> Result<News, CallError> {
+    let mut news = News::default();
     loop {
-        let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(ended),
-            Err(Errno::EINTR) => continue,
-            status => status.during("waitpid", "any child")?,
+        let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some(child)) => child,
+            Ok(None) | Err(Errno::CHILD) => return Ok(news),
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno).during("waitpid", "any child"),
         };
-        let how = match status {
-            WaitStatus::Exited(_, code) => ExitStatus::Exited(code as u8),
-            WaitStatus::Signaled(_, signal, _) => ExitStatus::Signaled(signal),
-            _ => continue,
-        };
-        if status.pid().is_some_and(|pid| pid.as_raw() == main.get()) {
-            ended = Some(how);
+        if pid.as_raw_nonzero().get() == main.get() {
+            let ended = ExitStatus::of(status.exit_status(), status.terminating_signal());
+            news.ended = ended.or(news.ended);
+            news.stopped_by = status.stopping_signal().and_then(Signal::from_number);
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::channel::{self, ChildError, Heard, Inside, Outside};
 use crate::error::{CallError, During};
 use crate::narrate;
 use crate::pid::{ExitStatus, Pid, PidFd};
+use crate::signals::Signal;
 use crate::step::Step;
 use crate::{step, sys};
 
@@ -52,7 +53,7 @@ pub enum Event {
 /// clone3(2), pidfd_open(2)
 // spine
 pub fn spawn<S: Step>(arguments: &CloneArgs<'_>, steps: &[S]) -> Result<Spawned, CallError> {
-    refuse_threads()?;
+    refuse_threads("clone3", "")?;
     let narrated = narrate::wanted();
     let (outside, mut inside) = channel::pair()?;
     let flags = arguments.namespaces;
@@ -70,7 +71,7 @@ pub fn spawn<S: Step>(arguments: &CloneArgs<'_>, steps: &[S]) -> Result<Spawned,
             report_panics(&inside);
             let (name, error) = interpret(steps, &mut inside);
             inside.failed(name, error.clone());
-            answer_start(&error);
+            answer_start(name, error);
             sys::exit_now(127)
         }
     }
@@ -105,11 +106,11 @@ pub(crate) fn answer_on(peer: OwnedFd) {
     STARTER.store(peer.into_raw_fd(), Ordering::Relaxed);
 }
 
-/// Tells a waiting `start` why exec did not happen.
-fn answer_start(error: &CallError) {
+/// Tells a waiting `start` which step failed, and why: a [`ChildError`] as JSON.
+fn answer_start(step: &str, error: CallError) {
     let fd = STARTER.load(Ordering::Relaxed);
     if fd >= 0
-        && let Ok(bytes) = serde_json::to_vec(error)
+        && let Ok(bytes) = serde_json::to_vec(&ChildError::fitting(step, error))
     {
         // The starter may have gone away; the child ends either way.
         let _ = rustix::io::write(sys::borrow(fd), &bytes);
@@ -130,6 +131,13 @@ impl Spawned {
     /// Gives up the channel and keeps the child.
     pub fn into_pidfd(self) -> PidFd {
         self.pidfd
+    }
+
+    /// Kills the child and reaps it: for a parent whose own part has failed.
+    pub fn discard(self) {
+        // It may have ended and been reaped already, having reported why; then neither call finds it.
+        let _ = self.pidfd.signal(Signal::SIGKILL);
+        let _ = self.pidfd.wait();
     }
 
     /// Waits for the child's next event; narration on the way is emitted here.
@@ -162,6 +170,9 @@ impl Spawned {
 
     /// Lets the child run through every checkpoint until it is the program.
     ///
+    /// What it hands over on the way is dropped: a child with a terminal of its own is followed by
+    /// [`next_event`](Self::next_event), for a master that is closed hangs up on it.
+    ///
     /// # Errors
     /// The failed step's error.
     pub fn run_to_exec(&mut self) -> Result<(), ChildError> {
@@ -172,7 +183,7 @@ impl Spawned {
                 Ok(Event::Reached(..)) => {
                     self.go().map_err(|error| ChildError { step: "checkpoint".to_owned(), error })?;
                 }
-                Err(error) => return Err(ChildError { step: "init".to_owned(), error }),
+                Err(error) => return Err(ChildError { step: "run".to_owned(), error }),
             }
         }
     }
@@ -194,16 +205,21 @@ impl Spawned {
     }
 }
 
-/// Checks that nobody else runs in this process.
+/// Refuses `operation` on `object` in a process with threads: of a copy of the process only the caller's thread would
+/// go on, and of one that enters a namespace only that thread would move.
+///
+/// # Errors
+/// When there are other threads, with their number.
 ///
 /// # References
-/// proc_pid_task(5)
-fn refuse_threads() -> Result<(), CallError> {
+/// proc_pid_task(5), fork(2), setns(2)
+pub fn refuse_threads(operation: &'static str, object: impl std::fmt::Display) -> Result<(), CallError> {
     let threads = std::fs::read_dir("/proc/self/task").during("read", "/proc/self/task")?.count();
     if threads == 1 {
         return Ok(());
     }
-    Err(CallError::refused("clone3", "", format!("this process has {threads} threads, and locks may be held in them")))
+    let reason = format!("this process has {threads} threads, and what they hold or see would not come along");
+    Err(CallError::refused(operation, object, reason))
 }
 
 /// The `CLONE_NEW*` flags by their names.

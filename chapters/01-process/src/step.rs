@@ -5,23 +5,22 @@
 //! and tested without making a process. Each chapter supplies the kinds of steps it teaches; chapter 7
 //! wraps them all in one enum and decides their order.
 
-use std::ffi::OsString;
 use std::fmt::Debug;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::prctl;
+use nix::libc::PROC_SUPER_MAGIC;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::channel::Inside;
 use crate::error::{CallError, During};
+use crate::program::Program;
 use crate::pty::{self, Size};
-use crate::{step, sys};
+use crate::signals::Signal;
+use crate::{descriptors, step, sys};
 
 /// One thing that a child does before exec.
 pub trait Step: Debug {
@@ -86,15 +85,8 @@ pub enum ProcessStep {
     },
     /// Become the program.
     Exec(Program),
-}
-
-/// What to execute.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// Arguments; the first names the program, searched in `PATH` of `environment` if it has no slash.
-    pub arguments: Vec<OsString>,
-    /// `NAME=value` each.
-    pub environment: Vec<OsString>,
+    /// Become the program that this descriptor is open on; the arguments are only what it is told.
+    ExecDescriptor(RawFd, Program),
 }
 
 impl Step for ProcessStep {
@@ -116,6 +108,7 @@ impl Step for ProcessStep {
             Self::CloseOnExec { .. } => "close_range",
             Self::AwaitStart { .. } => "accept",
             Self::Exec(_) => "execve",
+            Self::ExecDescriptor(..) => "execveat",
         }
     }
 
@@ -127,36 +120,25 @@ impl Step for ProcessStep {
                 step!(1, "setsid", "setsid(2)", "leave the parent's terminal and its signals", "");
                 rustix::process::setsid().map(drop).during("setsid", "")
             }
-            Self::Stdio(descriptors) => place_stdio(descriptors),
+            Self::Stdio(streams) => descriptors::place_stdio(streams),
             Self::Terminal { size, owner } => open_terminal(*size, *owner, channel),
             Self::ResetSignals => {
                 sys::reset_signals();
                 Ok(())
             }
-            Self::DieWithParent(signal) => {
-                step!(1, "prctl", "prctl(2)", "die when the parent dies", "PR_SET_PDEATHSIG {}", signal.as_str());
-                prctl::set_pdeathsig(*signal).during("prctl PR_SET_PDEATHSIG", signal.as_str())
-            }
-            Self::Limit(resource, soft, hard) => {
-                step!(1, "setrlimit", "getrlimit(2)", "bound one resource", "{resource:?} {soft}:{hard}");
-                setrlimit(*resource, *soft, *hard).during("setrlimit", format!("{resource:?} {soft}:{hard}"))
-            }
-            Self::OomScore(score) => {
-                let path = "/proc/self/oom_score_adj";
-                step!(1, "write", "proc_pid_oom_score_adj(5)", "who goes first when memory runs out", "{score}");
-                std::fs::write(path, score.to_string()).during("write", path).map_err(|error| error.with(score))
-            }
+            Self::DieWithParent(signal) => die_with_parent(*signal, channel),
+            Self::Limit(resource, soft, hard) => limit(*resource, *soft, *hard),
+            Self::OomScore(score) => set_oom_score(*score),
             Self::ChangeDirectory(path) => change_directory(path),
             Self::Umask(mask) => {
+                step!(1, "umask", "umask(2)", "what new files are not allowed", "{mask:03o}");
                 rustix::process::umask(Mode::from_raw_mode(*mask));
                 Ok(())
             }
-            Self::CloseOnExec { preserve } => {
-                step!(1, "close_range", "close_range(2)", "hand no descriptor to the program", "from {}", 3 + preserve);
-                sys::close_on_exec_from(3 + preserve).during("close_range", format!("from {}", 3 + preserve))
-            }
+            Self::CloseOnExec { preserve } => descriptors::close_on_exec(*preserve),
             Self::AwaitStart { listener, preserve } => await_start(*listener, *preserve, channel),
-            Self::Exec(program) => exec(program, channel),
+            Self::Exec(program) => program.exec(channel),
+            Self::ExecDescriptor(file, program) => program.exec_descriptor(*file, channel),
         }
     }
 }
@@ -182,16 +164,40 @@ fn fork(channel: &mut Inside) -> Result<(), CallError> {
     }
 }
 
-fn place_stdio(descriptors: &[RawFd; 3]) -> Result<(), CallError> {
-    // A source below 3 could be overwritten before its turn, so first lift each out of the way.
-    let mut lifted = Vec::with_capacity(3);
-    for &fd in descriptors {
-        lifted.push(rustix::io::fcntl_dupfd_cloexec(sys::borrow(fd), 3).during("fcntl F_DUPFD_CLOEXEC", fd)?);
+fn die_with_parent(signal: Signal, channel: &Inside) -> Result<(), CallError> {
+    step!(1, "prctl", "prctl(2)", "die when the parent dies", "PR_SET_PDEATHSIG {signal}");
+    sys::set_parent_death_signal(signal.number()).during("prctl PR_SET_PDEATHSIG", signal)?;
+    // A parent that died before the call sends nothing any more.
+    match channel.parent_is_there()? {
+        true => Ok(()),
+        false => Err(CallError::refused("prctl PR_SET_PDEATHSIG", signal, "the parent is gone already")),
     }
-    for (fd, target) in lifted.iter().zip(0..) {
-        sys::place(fd.as_raw_fd(), target).during("dup2", target)?;
+}
+
+fn limit(resource: Resource, soft: u64, hard: u64) -> Result<(), CallError> {
+    step!(1, "setrlimit", "getrlimit(2)", "bound one resource", "{resource:?} {soft}:{hard}");
+    setrlimit(resource, soft, hard).map_err(|errno| {
+        let needs = if errno == Errno::EPERM { ", and to raise a hard limit needs CAP_SYS_RESOURCE" } else { "" };
+        let data = format_args!("soft {soft}, hard {hard}{needs}");
+        CallError::new("setrlimit", format_args!("{resource:?}"), errno).with(data)
+    })
+}
+
+/// Writes the score into the kernel's own file: what an image put in the place of `/proc` could be any file of its own.
+fn set_oom_score(score: i32) -> Result<(), CallError> {
+    let path = "/proc/self/oom_score_adj";
+    step!(1, "write", "proc_pid_oom_score_adj(5)", "who goes first when memory runs out", "{score}");
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).during("open", path)?;
+    if rustix::fs::fstatfs(&file).during("fstatfs", path)?.f_type != PROC_SUPER_MAGIC {
+        return Err(CallError::refused("write", path, "it is not procfs that is mounted on /proc"));
     }
-    Ok(())
+    match rustix::io::write(&file, score.to_string().as_bytes()) {
+        Err(rustix::io::Errno::ACCESS) => {
+            let reason = format_args!("{score}: a score below the one that was inherited needs CAP_SYS_RESOURCE");
+            Err(CallError::new("write", path, Errno::EACCES).with(reason))
+        }
+        written => written.map(drop).during("write", path).map_err(|error| error.with(score)),
+    }
 }
 
 fn open_terminal(size: Size, owner: u32, channel: &mut Inside) -> Result<(), CallError> {
@@ -202,7 +208,7 @@ fn open_terminal(size: Size, owner: u32, channel: &mut Inside) -> Result<(), Cal
     rustix::fs::fchown(&pty.peer, Some(rustix::fs::Uid::from_raw(owner)), None).during("fchown", "terminal")?;
     channel.reach("terminal", Some(pty.master.as_fd()))?;
     let peer = pty.peer.as_raw_fd();
-    place_stdio(&[peer, peer, peer])?;
+    descriptors::place_stdio(&[peer, peer, peer])?;
     sys::take_controlling_terminal().during("ioctl TIOCSCTTY", "terminal")
 }
 
@@ -220,9 +226,7 @@ fn change_directory(path: &Path) -> Result<(), CallError> {
 }
 
 fn await_start(listener: RawFd, preserve: u32, channel: &Inside) -> Result<(), CallError> {
-    let mut kept = [listener, channel.as_fd().as_raw_fd()];
-    kept.sort_unstable();
-    sys::close_all_but(3 + preserve, kept).during("close_range", format!("all but {kept:?}"))?;
+    descriptors::let_go(preserve, listener, channel)?;
     loop {
         let peer = match rustix::net::accept_with(sys::borrow(listener), rustix::net::SocketFlags::CLOEXEC) {
             Err(rustix::io::Errno::INTR) => continue,
@@ -237,41 +241,4 @@ fn await_start(listener: RawFd, preserve: u32, channel: &Inside) -> Result<(), C
             return Ok(());
         }
     }
-}
-
-/// Looks the program up and becomes it. Returns only on failure: ENOENT "not found", EACCES "not executable".
-fn exec(program: &Program, channel: &mut Inside) -> Result<(), CallError> {
-    let name = program.arguments.first().ok_or_else(|| CallError::refused("execve", "", "no program named"))?;
-    let path = look_up(Path::new(name), &program.environment)?;
-    step!(1, "execve", "execve(2)", "become the program; this descriptor list ends here", "{}", path.display());
-    let c_string = |text: &OsString| {
-        std::ffi::CString::new(text.as_bytes())
-            .map_err(|_| CallError::refused("execve", text.display(), "a NUL byte in an argument"))
-    };
-    let arguments = program.arguments.iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
-    let environment = program.environment.iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
-    let file = c_string(&path.clone().into_os_string())?;
-    channel.ready()?;
-    let Err(errno) = nix::unistd::execve(&file, &arguments, &environment);
-    Err(CallError::new("execve", path.display(), errno))
-}
-
-/// Searches as a shell does: the first executable regular file of that name in `PATH`.
-fn look_up(name: &Path, environment: &[OsString]) -> Result<PathBuf, CallError> {
-    if name.as_os_str().as_bytes().contains(&b'/') {
-        return Ok(name.to_owned());
-    }
-    let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")).unwrap_or_default();
-    let mut found_unexecutable = false;
-    for directory in path.split(|byte| *byte == b':').filter(|directory| !directory.is_empty()) {
-        let candidate = Path::new(std::ffi::OsStr::from_bytes(directory)).join(name);
-        if candidate.is_file() {
-            match rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK) {
-                Ok(()) => return Ok(candidate),
-                Err(_) => found_unexecutable = true,
-            }
-        }
-    }
-    let errno = if found_unexecutable { Errno::EACCES } else { Errno::ENOENT };
-    Err(CallError::new("execve", name.display(), errno).with("searched in PATH"))
 }

@@ -2,9 +2,14 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 
 /// `struct clone_args` of `linux/sched.h`, as of Linux 5.7 (88 bytes).
 #[repr(C)]
@@ -71,28 +76,31 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Marks every descriptor from `first` on close-on-exec.
-///
-/// # References
-/// close_range(2), `CLOSE_RANGE_CLOEXEC` (Linux 5.11)
-pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: only sets a flag on descriptors; none is closed before exec, so no owner is surprised.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    Errno::result(result).map(drop)
+/// What [`close_range_but`] does to a descriptor.
+#[derive(Clone, Copy)]
+pub(crate) enum Closing {
+    /// Close it now.
+    Now,
+    /// Mark it close-on-exec (Linux 5.11).
+    AtExec,
 }
 
-/// Closes every descriptor from `first` on but the two of `kept`, which are given in ascending order.
+/// Closes every descriptor from `first` on but those of `kept`, which are given in ascending order.
 ///
 /// # References
 /// close_range(2) (Linux 5.9)
-pub(crate) fn close_all_but(first: u32, kept: [RawFd; 2]) -> Result<(), Errno> {
+pub(crate) fn close_range_but(first: u32, kept: impl IntoIterator<Item = RawFd>, when: Closing) -> Result<(), Errno> {
+    let flags = match when {
+        Closing::Now => 0,
+        Closing::AtExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
     let mut from = first;
-    for end in kept.map(|fd| fd as u32).into_iter().chain([u32::MAX]) {
+    for end in kept.into_iter().map(|fd| fd as u32).chain([u32::MAX]) {
         // An empty range would be refused: two kept neighbours, or one that is below `first`.
         if let Some(last) = end.checked_sub(1).filter(|last| *last >= from) {
             // SAFETY: called by a child between clone and exec. What it closes belongs to copies of its parent's
             // objects, which are never used or dropped here: the child ends in execve or in `exit_now`.
-            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) })?;
+            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, last, flags) })?;
         }
         from = from.max(end.saturating_add(1));
     }
@@ -157,4 +165,143 @@ pub(crate) fn reset_signals() {
 pub(crate) fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: see above; a number that is not open makes the next call fail with EBADF, nothing worse.
     unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// A set of signals. Of these wrappers' types only the raw set has room for the real-time ones.
+pub(crate) fn signal_set(numbers: impl IntoIterator<Item = i32>) -> SigSet {
+    let mut set = *SigSet::empty().as_ref();
+    for number in numbers {
+        // SAFETY: `set` is a set that was initialised above. A number that is no signal is refused and changes nothing.
+        unsafe { libc::sigaddset(&raw mut set, number) };
+    }
+    // SAFETY: initialised by `SigSet::empty`, and holds nothing but signals.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
+/// Sends a signal of any number, the real-time ones included.
+///
+/// # References
+/// pidfd_send_signal(2)
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: plain integers and a null pointer, which the kernel takes for "as kill(2) would".
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Asks for a signal at the parent's death.
+///
+/// # References
+/// prctl(2), `PR_SET_PDEATHSIG`
+pub(crate) fn set_parent_death_signal(number: i32) -> Result<(), Errno> {
+    // SAFETY: plain integers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number) }).map(drop)
+}
+
+/// Becomes the program that `file` is open on: no path is looked up, and none is needed.
+///
+/// # References
+/// execveat(2), `AT_EMPTY_PATH`
+pub(crate) fn exec_descriptor(file: RawFd, arguments: &[CString], environment: &[CString]) -> Errno {
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end in a null pointer, and they and the strings that they point to outlive the call, which
+    // returns only on failure.
+    unsafe {
+        let nothing = c"".as_ptr();
+        libc::syscall(libc::SYS_execveat, file, nothing, arguments.as_ptr(), environment.as_ptr(), libc::AT_EMPTY_PATH);
+    }
+    Errno::last()
+}
+
+/// A terminal and how it was before somebody changed it.
+struct Terminal {
+    fd: RawFd,
+    settings: libc::termios,
+}
+
+/// The terminal that a signal which ends this process gives back; null for none.
+static TO_GIVE_BACK: AtomicPtr<Terminal> = AtomicPtr::new(ptr::null_mut());
+
+/// Everything that ends a process unless it says otherwise, and that somebody may send. SIGABRT is a panic's last word.
+const ENDING: [i32; 10] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGABRT,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGXCPU,
+    libc::SIGVTALRM,
+];
+
+/// Gives the terminal back, then lets the signal do what it would have done.
+extern "C" fn give_back(signal: libc::c_int) {
+    let terminal = TO_GIVE_BACK.load(Ordering::Acquire);
+    // SAFETY: signal(2), tcsetattr(3) and raise(3) may be called in a signal's handler. A pointer that is not null came
+    // from a box that is never freed. A background process that sets a terminal is stopped by SIGTTOU: not this one,
+    // which is about to end. SA_RESETHAND has put the default action back, and raise(3) takes effect on return.
+    unsafe {
+        if !terminal.is_null() {
+            libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+            libc::tcsetattr((*terminal).fd, libc::TCSANOW, &raw const (*terminal).settings);
+        }
+        libc::raise(signal);
+    }
+}
+
+/// As long as it lives, a signal that ends this process gives the terminal back first.
+#[derive(Debug)]
+pub(crate) struct GivesBack {
+    /// The signals whose default action was replaced.
+    replaced: Vec<i32>,
+}
+
+impl GivesBack {
+    /// Remembers how the terminal is now. Signals that are ignored or handled already stay as they are.
+    ///
+    /// # References
+    /// sigaction(2), signal-safety(7)
+    pub(crate) fn on_signals(terminal: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let mut settings = MaybeUninit::uninit();
+        // SAFETY: tcgetattr fills the structure in if it succeeds, and only then is it taken for filled in.
+        let settings = unsafe {
+            Errno::result(libc::tcgetattr(terminal.as_raw_fd(), settings.as_mut_ptr()))?;
+            settings.assume_init()
+        };
+        // Never freed: a handler may be reading it in another thread when this one is done. It is 64 bytes a session.
+        let ours = Box::into_raw(Box::new(Terminal { fd: terminal.as_raw_fd(), settings }));
+        // Two terminals at once would be given back one for the other.
+        TO_GIVE_BACK
+            .compare_exchange(ptr::null_mut(), ours, Ordering::AcqRel, Ordering::Acquire)
+            .map_err(|_| Errno::EBUSY)?;
+        Ok(Self { replaced: ENDING.into_iter().filter(|signal| replace_default(*signal)).collect() })
+    }
+}
+
+/// Installs the handler for a signal that has its default action; whether it had.
+fn replace_default(signal: i32) -> bool {
+    // SAFETY: the structures are plain data for which all zero is valid; the handler is a function of the right type.
+    unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut before);
+        let mut ours: libc::sigaction = std::mem::zeroed();
+        ours.sa_sigaction = give_back as *const () as libc::sighandler_t;
+        ours.sa_flags = libc::SA_RESETHAND;
+        before.sa_sigaction == libc::SIG_DFL && libc::sigaction(signal, &raw const ours, ptr::null_mut()) == 0
+    }
+}
+
+impl Drop for GivesBack {
+    fn drop(&mut self) {
+        for signal in &self.replaced {
+            // SAFETY: the default action needs no code of ours.
+            unsafe { libc::signal(*signal, libc::SIG_DFL) };
+        }
+        TO_GIVE_BACK.store(ptr::null_mut(), Ordering::Release);
+    }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::setns;
-use process::{CallError, During, Pid, step};
+use process::{CallError, During, Pid, refuse_threads, step};
 use rustix::fs::{Mode, OFlags};
 
 use crate::kind::NamespaceKind;
@@ -91,10 +91,7 @@ impl AsFd for NamespaceFd {
 /// # Errors
 /// The failure to enter or to come back. A process with threads is refused, for the others would not move.
 pub fn within<T>(namespace: &NamespaceFd, work: impl FnOnce() -> T) -> Result<T, CallError> {
-    let threads = std::fs::read_dir("/proc/self/task").during("read", "/proc/self/task")?.count();
-    if threads > 1 {
-        return Err(CallError::refused("setns", namespace.kind, format!("this process has {threads} threads")));
-    }
+    refuse_threads("setns", namespace.kind)?;
     let own = NamespaceFd::own(namespace.kind)?;
     namespace.enter()?;
     let result = work();

@@ -66,7 +66,10 @@ where
         Event::Execed => return Err(CallError::refused("run", "init", "it skipped its first checkpoint").into()),
     }
     if let Some(maps) = maps.filter(|_| plan.create.contains(&NamespaceKind::User)) {
-        maps.write(child.pid())?;
+        if let Err(error) = maps.write(child.pid()) {
+            child.discard();
+            return Err(error.into());
+        }
     }
     Ok(Isolated { child })
 }

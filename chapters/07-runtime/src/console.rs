@@ -58,11 +58,11 @@ pub fn relay(master: OwnedFd, main: &PidFd, pid: Pid, signals: &SignalFd) -> Res
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
         if ready[0] {
-            while let Some(signal) = signals.take()? {
-                match signal {
+            while let Some(received) = signals.receive()? {
+                match received.signal {
                     Signal::SIGCHLD => ended = reaper::reap(pid)?.or(ended),
                     Signal::SIGWINCH => follow_size(&master),
-                    signal => main.signal(signal)?,
+                    _ => reaper::pass_on(main, pid, received)?,
                 }
             }
         }

@@ -4,10 +4,10 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use cgroups::{Cgroup, CgroupPath, Hierarchy};
-use namespaces::isolate;
+use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
-use process::{Event, Pid, PidFd, Spawned, state};
+use process::{Event, Pid, PidFd, ProcessStep, Spawned, Step, state};
 
 use crate::confinement::limits_of_cgroup;
 use crate::error::Error;
@@ -19,6 +19,11 @@ use crate::state::{Record, State, StateDir, Status};
 
 /// What the caller does between namespaces and file system, given the container's pid.
 pub type OnNamespaces<'a> = &'a mut dyn FnMut(Pid) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// From a request to the steps of init: [`plan::init_steps`], or something around it.
+pub trait Planner<S>: FnOnce(&Request<'_>) -> Result<Vec<S>, Error> {}
+
+impl<S, F: FnOnce(&Request<'_>) -> Result<Vec<S>, Error>> Planner<S> for F {}
 
 /// A container to make.
 pub struct Create<'a> {
@@ -93,17 +98,31 @@ pub struct Started {
 ///
 /// # References
 /// OCI runtime spec, runtime.md, "Create"
-pub fn create(mut request: Create<'_>) -> Result<Created, Error> {
+pub fn create(request: Create<'_>) -> Result<Created, Error> {
+    create_planned(request, plan::init_steps)
+}
+
+/// As [`create`], with another planner: what init does is data, and whoever makes a container may change the data.
+///
+/// # Errors
+/// The planner's, and as [`create`].
+pub fn create_planned<S>(mut request: Create<'_>, planner: impl Planner<S>) -> Result<Created, Error>
+where
+    S: Step + From<NamespaceStep> + From<ProcessStep>,
+{
     spec::check_made(request.spec)?;
     let directory = request.state.reserve(request.id)?;
-    let made = make(&mut request, &directory);
+    let made = make(&mut request, &directory, planner);
     if made.is_err() {
         discard(request.spec, request.id, &directory);
     }
     made
 }
 
-fn make(request: &mut Create<'_>, directory: &Path) -> Result<Created, Error> {
+fn make<S>(request: &mut Create<'_>, directory: &Path, planner: impl Planner<S>) -> Result<Created, Error>
+where
+    S: Step + From<NamespaceStep> + From<ProcessStep>,
+{
     let Create { id, spec, bundle, .. } = *request;
     state::write_run_json(&directory.join("config.json"), spec)?;
     let attach_at = match &request.root {
@@ -123,7 +142,7 @@ fn make(request: &mut Create<'_>, directory: &Path) -> Result<Created, Error> {
         }
         Stdio::Terminal { size } => Streams::Terminal(*size),
     };
-    let steps = plan::init_steps(&Request {
+    let steps = planner(&Request {
         id,
         spec,
         bundle,
@@ -170,16 +189,24 @@ impl Created {
     /// # Errors
     /// [`Error::CommandNotFound`] and [`Error::NotExecutable`] for the program; a hook's failure.
     pub fn start(mut self) -> Result<Started, Error> {
-        let started = start::start(&self.state, &self.id);
-        if started.is_err() {
-            // Init has ended by itself after a failed exec; it is our child, so it is ours to reap.
-            self.child.pidfd().signal(process::Signal::SIGKILL).or_else(gone_already)?;
-            self.child.pidfd().wait()?;
+        if let Err(error) = start::start(&self.state, &self.id) {
+            return Err(self.give_up(error)?);
         }
-        started?;
         // Emits what init told of its last steps.
         while !matches!(self.child.next_event()?, Event::Execed) {}
         Ok(Started { pid: self.pid, pidfd: self.child.into_pidfd(), console: self.console })
+    }
+
+    /// Ends an init that could not be started: it is our child, so it is ours to reap. What it said itself says more
+    /// than the connection that it broke off.
+    fn give_up(mut self, error: Error) -> Result<Error, Error> {
+        self.child.pidfd().signal(process::Signal::SIGKILL).or_else(gone_already)?;
+        let error = match self.child.next_event() {
+            Ok(Event::Failed(reported)) => reported.into(),
+            _ => error,
+        };
+        self.child.discard();
+        Ok(error)
     }
 
     /// Gives the container to whoever reaps this process's children next; `start` can be called by anybody.
@@ -208,9 +235,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(child) = self.0.take() {
-            // It may have ended and been reaped already, having reported why; then neither call finds it.
-            let _ = child.pidfd().signal(process::Signal::SIGKILL);
-            let _ = child.pidfd().wait();
+            child.discard();
         }
     }
 }

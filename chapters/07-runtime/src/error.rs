@@ -78,16 +78,11 @@ impl Error {
 
 impl From<ChildError> for Error {
     fn from(error: ChildError) -> Self {
-        if error.step != "execve" {
+        if !error.step.starts_with("execve") {
             return Self::Init(error);
         }
-        Self::from_exec(error.error)
-    }
-}
-
-impl Error {
-    /// Why the last step, exec, failed.
-    pub(crate) fn from_exec(error: CallError) -> Self {
+        // The last step: what was asked for could not be executed.
+        let error = error.error;
         match error.errno() {
             Errno::ENOENT | Errno::ENOTDIR => Self::CommandNotFound(error),
             Errno::EACCES | Errno::ENOEXEC | Errno::EISDIR | Errno::EPERM => Self::NotExecutable(error),

@@ -28,7 +28,7 @@ pub mod start;
 pub mod state;
 pub mod step;
 
-pub use create::{Create, Created, OnNamespaces, Started, Stdio, create};
+pub use create::{Create, Created, OnNamespaces, Planner, Started, Stdio, create, create_planned};
 pub use error::Error;
 pub use exec::{Exec, exec};
 pub use lifecycle::{All, Force, delete, kill, list, state};

@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use process::{CallError, During as _};
+use process::{CallError, ChildError, During as _};
 use rustix::fs::{Mode, OFlags};
 
 use crate::create::hook_state;
@@ -73,9 +73,9 @@ pub fn start(state: &StateDir, id: &str) -> Result<(), Error> {
     let mut answer = Vec::new();
     socket.take(process::channel::LIMIT as u64).read_to_end(&mut answer).during("read", shown.display())?;
     if !answer.is_empty() {
-        let error = serde_json::from_slice::<CallError>(&answer)
+        let error = serde_json::from_slice::<ChildError>(&answer)
             .map_err(|error| CallError::refused("read", shown.display(), error))?;
-        return Err(if error.operation == "execve" { Error::from_exec(error) } else { error.into() });
+        return Err(error.into());
     }
     record.state.status = Status::Running;
     state.write(&record)?;

@@ -161,6 +161,30 @@ fn hooks_run_at_their_points_and_a_failing_one_stops_everything() {
 }
 
 #[test]
+fn promised_descriptors_arrive_and_no_others() {
+    let script = "for fd in 3 4 5 6 7 8 9; do test -e /proc/self/fd/$fd && echo $fd; done; exit 0";
+    let Some(bundle) = Bundle::new(&["sh", "-c", script]) else { return };
+    // A caller with more open than it promised.
+    let open = "exec 3</dev/null 4</dev/zero 5</dev/full 6</ 7</proc; exec \"$@\"";
+    let careless = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", open, "sh"]).args(words).current_dir(bundle.path());
+        text(&command.output().unwrap())
+    };
+    let (program, root) = (cargo_bin("cooper-runtime"), bundle.path().join("state"));
+    let run = |preserve: &str| {
+        let id = bundle.id();
+        let (program, root) = (program.to_str().unwrap(), root.to_str().unwrap());
+        careless(&[program, "--root", root, "run", "--preserve-fds", preserve, &id])
+    };
+    assert_eq!(run("0"), "");
+    assert_eq!(run("2"), "3\n4\n");
+    // More than there are: what the runtime itself holds at those numbers is not among them. (Whoever started this
+    // test may have left something open, too.)
+    assert_eq!(run("100"), careless(&["sh", "-c", script]));
+}
+
+#[test]
 fn the_plan_of_the_example_is_the_chapters_table_of_contents() {
     let Some(bundle) = Bundle::new(&["sh"]) else { return };
     let output =

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use process::signals::{FORWARDED, SignalFd};
+use process::signals::SignalFd;
 use process::{CallError, During as _, PidFd, Signal, pty};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -154,8 +154,9 @@ impl Console {
         // Stopping and continuing stay with the user's shell; the size is nobody's business without a terminal.
         let ours = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT, Signal::SIGWINCH];
         match (self.terminal, self.signals) {
+            // What ends us ends us, and gives the terminal back first; the container goes on.
             (true, _) => vec![Signal::SIGWINCH],
-            (false, true) => FORWARDED.into_iter().filter(|signal| !ours.contains(signal)).collect(),
+            (false, true) => Signal::passed_on().filter(|signal| !ours.contains(signal)).collect(),
             (false, false) => Vec::new(),
         }
     }

@@ -41,6 +41,10 @@ impl Engine {
             RootChain::Layers(layers, defaults) => (None, layers, defaults),
         };
         let settings = Settings::merge(&defaults, &options, &id)?;
+        if options.init && !process::init::IS_STATIC {
+            let reason = "this engine was built without a static C library, and its init would not run in an image";
+            return Err(Error::bad("--init", "", reason));
+        }
         let wanted = wanted_mounts(&defaults, &options)?;
         let name = options.name.take();
         name.as_ref().map_or(Ok(()), |name| check_name("--name", name))?;
@@ -85,6 +89,9 @@ impl Engine {
                 }
                 for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
                     make_target(root, Path::new(file), false)?;
+                }
+                if container.record.options.init {
+                    make_target(root, Path::new(crate::spec::INIT.trim_start_matches('/')), false)?;
                 }
                 for directory in ["proc", "dev", "sys", container.record.settings.workdir.as_str()] {
                     make_target(root, Path::new(directory), true)?;

@@ -119,6 +119,7 @@ fn host_config(container: &Container) -> Value {
         "CapDrop": options.security.cap_drop,
         "GroupAdd": options.groups,
         "ReadonlyRootfs": options.read_only,
+        "Init": options.init.then_some(true),
         "ShmSize": options.shm_size.unwrap_or(64 << 20),
         "Sysctls": options.sysctls,
         "Memory": resources.memory.unwrap_or(0),

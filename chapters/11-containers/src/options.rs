@@ -49,6 +49,8 @@ pub struct CreateOptions {
     pub auto_remove: bool,
     /// `-v`, `--mount`, `--tmpfs`.
     pub mounts: Vec<MountRequest>,
+    /// `--init`: the engine's tiny init is the first process, and the program its child.
+    pub init: bool,
     /// `--read-only`.
     pub read_only: bool,
     /// `--shm-size`, bytes; 64 MiB if absent.

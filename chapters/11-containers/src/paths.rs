@@ -7,6 +7,9 @@ use process::{CallError, During as _};
 
 use crate::id::ContainerId;
 
+/// The tiny init, in a container's directory: a copy for each, so that no container can change another's.
+pub(crate) const INIT_FILE: &str = "pid1";
+
 /// The two directories of an engine: what survives a reboot, and what must not.
 ///
 /// ```text
@@ -18,7 +21,7 @@ use crate::id::ContainerId;
 ///     state.json      its life so far    networks/   leases
 ///     config.json     the OCI spec
 ///     init/ upper/ work/  its layers
-///     hosts hostname resolv.conf
+///     hosts hostname resolv.conf   pid1 (with --init)
 ///     log.json
 ///   names/NAME        the ID behind it
 ///   volumes/NAME/_data

@@ -1,7 +1,7 @@
 #![allow(unsafe_code)]
 //! The two calls of this chapter that the compiler cannot check.
 
-use process::{CallError, step};
+use process::{CallError, refuse_threads, step};
 
 /// Goes on in a child, and ends the calling process: whoever started it waits no longer and is nobody's parent.
 ///
@@ -12,10 +12,7 @@ use process::{CallError, step};
 /// fork(2), daemon(3)
 pub(crate) fn fork_away() -> Result<(), CallError> {
     // Only the calling thread lives on in a child; a lock that another one holds would stay locked for ever.
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    if threads != 1 {
-        return Err(CallError::refused("fork", "", format!("the process has {threads} threads")));
-    }
+    refuse_threads("fork", "")?;
     step!(11, "fork", "fork(2)", "leave the command that started us", "monitor");
     // SAFETY: there is one thread, so the child has all of the process, in a consistent state.
     match unsafe { libc::fork() } {

@@ -4,7 +4,7 @@
 mod sandbox;
 
 use containers::{CreateOptions, Defaults, MountRequest, Resources, Security};
-use sandbox::{Sandbox, eventually, sh};
+use sandbox::{Sandbox, command, eventually, sh};
 
 #[test]
 fn a_container_has_its_own_name_processes_and_home() {
@@ -154,4 +154,33 @@ fn exec_joins_a_running_container() {
     sandbox.engine.kill(container.id(), process::Signal::SIGKILL).unwrap();
     eventually(|| (!container.life().unwrap().status.is_live()).then_some(())).unwrap();
     assert_eq!(exec(&["true"]).0, 125);
+}
+
+#[test]
+fn an_init_stands_in_front_of_the_program_and_does_what_it_does_not() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let with_init = |script: &str| CreateOptions { init: true, ..sh(script) };
+    // It is the first process, and nothing of it can be written to.
+    let script = "cat /proc/1/cmdline; echo; echo $$; (: > /sbin/docker-init) 2>/dev/null || echo no; exit 3";
+    let outcome = sandbox.run(with_init(script)).unwrap();
+    assert!(outcome.stdout.starts_with("/sbin/docker-init\0--\0/bin/sh\0"), "{outcome:?}");
+    assert!(outcome.stdout.ends_with("\n2\nno\n"), "{outcome:?}");
+    assert_eq!(outcome.code, Some(3));
+    // A signal's default action, which a first process would not have.
+    assert_eq!(sandbox.run(with_init("kill -TERM $$; sleep 100")).unwrap().code, Some(143));
+    assert_eq!(sandbox.run(with_init("kill -37 $$; sleep 100")).unwrap().code, Some(128 + 37));
+    // An orphan that has ended is nobody's zombie: its pid is gone.
+    let orphan = "(sh -c 'echo $$ > /tmp/pid; exit 0' &); while [ ! -s /tmp/pid ]; do sleep 0.01; done; \
+                  while [ -e /proc/$(cat /tmp/pid) ]; do sleep 0.01; done; echo reaped";
+    assert_eq!(sandbox.run(with_init(orphan)).unwrap().stdout, "reaped\n");
+    assert_eq!(sandbox.run(CreateOptions { init: true, ..command(&["/no/such/program"]) }).unwrap().code, Some(127));
+}
+
+#[test]
+fn a_stopped_container_with_an_init_ends_by_the_signal_that_it_was_sent() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(CreateOptions { init: true, ..command(&["/bin/sleep", "1000"]) });
+    // Without an init the first process would not hear SIGTERM, and be killed after the patience: 137.
+    sandbox.engine.stop(container.id(), Some(std::time::Duration::from_secs(60))).unwrap();
+    assert_eq!(container.life().unwrap().exit_code, Some(143));
 }

@@ -67,6 +67,9 @@ pub(crate) struct Flags {
     /// Mount a tmpfs directory
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
+    /// Run an init inside the container that forwards signals and reaps processes
+    #[arg(long)]
+    pub(crate) init: bool,
     /// Mount the container's root filesystem as read only
     #[arg(long)]
     pub(crate) read_only: bool,

@@ -33,6 +33,7 @@ impl Flags {
             interactive: self.interactive,
             auto_remove: self.rm,
             mounts: self.mounts()?,
+            init: self.init,
             read_only: self.read_only,
             shm_size: self.shm_size,
             security: self.security.options()?,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -19,6 +20,7 @@ use crate::error::{Error, Result, While as _};
 use crate::framing::Stream;
 use crate::id::ContainerId;
 use crate::lifecycle::cgroup;
+use crate::paths::INIT_FILE;
 use crate::record::{Container, Life, Status};
 use crate::sockets;
 use crate::spec::Plan;
@@ -47,6 +49,9 @@ pub(super) fn launch(
     let spec = plan(engine, container)?;
     write_spec(container, &spec)?;
     empty_directory(&container.directory().join("work"))?;
+    if container.record().options.init {
+        write_init(container)?;
+    }
 
     let run = container.run_directory();
     let listeners = (sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?);
@@ -109,6 +114,13 @@ fn write_spec(container: &Container, spec: &Spec) -> Result<()> {
     let path = container.directory().join("config.json");
     let text = serde_json::to_vec_pretty(spec).doing("write", path.display())?;
     Ok(fs::write(&path, text).during("write", path.display())?)
+}
+
+/// The tiny init, for the container's own eyes: made anew at every start, like the spec.
+fn write_init(container: &Container) -> Result<()> {
+    let path = container.directory().join(INIT_FILE);
+    fs::write(&path, process::init::INIT).during("write", path.display())?;
+    Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).during("chmod", path.display())?)
 }
 
 /// Whether this engine may set limits on this machine.

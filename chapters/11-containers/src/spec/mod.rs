@@ -11,6 +11,7 @@ mod confinement;
 mod mounts;
 mod resources;
 
+pub(crate) use mounts::INIT;
 pub(crate) use resources::DEFAULT_PIDS;
 
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ impl Plan<'_> {
         let rlimit = |limit: &crate::options::Ulimit| json!({ "type": format!("RLIMIT_{}", limit.name.to_uppercase()), "soft": limit.soft, "hard": limit.hard });
         json!({
             "terminal": self.options.terminal,
-            "args": self.settings.args(),
+            "args": self.arguments(),
             "env": env,
             "cwd": self.settings.workdir,
             "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups,
@@ -100,6 +101,12 @@ impl Plan<'_> {
             "rlimits": self.options.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
             "noNewPrivileges": self.options.security.no_new_privileges,
         })
+    }
+
+    /// The program and its arguments, behind the tiny init if one was asked for.
+    fn arguments(&self) -> Vec<String> {
+        let init = self.options.init.then(|| [INIT.to_owned(), "--".to_owned()]);
+        init.into_iter().flatten().chain(self.settings.args()).collect()
     }
 
     /// Every namespace is the container's own, but for the network with `--network host`.

@@ -12,6 +12,9 @@ use crate::volumes::{MountKind, MountPoint};
 /// `--shm-size` when it is not given, bytes.
 const SHM: u64 = 64 << 20;
 
+/// Where `--init` puts the tiny init: docker's place for it.
+pub(crate) const INIT: &str = "/sbin/docker-init";
+
 /// The default mounts, then the engine's files, then what was asked for, parents before children.
 ///
 /// What was asked for comes last and may so cover any of the others: a user who mounts a file of their own on
@@ -24,6 +27,10 @@ pub(super) fn mounts(plan: &Plan<'_>) -> Result<Vec<Value>> {
             // Writable, as with docker: programs edit them, and they are this container's own.
             mounts.push(bind(&plan.files.join(name), &target, &["bind", "rprivate"]));
         }
+    }
+    if plan.options.init {
+        let file = plan.files.join(crate::paths::INIT_FILE);
+        mounts.push(bind(&file, Path::new(INIT), &["bind", "rprivate", "ro", "nosuid", "nodev"]));
     }
     let mut asked: Vec<&MountPoint> = plan.mounts.iter().collect();
     asked.sort_by_key(|mount| mount.target.components().count());

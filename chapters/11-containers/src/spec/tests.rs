@@ -139,3 +139,14 @@ fn process_options_reach_the_process() {
     process.as_object_mut().unwrap().remove("capabilities");
     insta::assert_json_snapshot!(process);
 }
+
+#[test]
+fn an_init_is_mounted_read_only_and_comes_first() {
+    let document = spec(&CreateOptions { init: true, ..CreateOptions::default() }, &[]).unwrap();
+    assert_eq!(document["process"]["args"], serde_json::json!(["/sbin/docker-init", "--", "sh"]));
+    let mounts = document["mounts"].as_array().unwrap();
+    let init: Vec<&Value> = mounts.iter().filter(|mount| mount["destination"] == "/sbin/docker-init").collect();
+    assert_eq!(init.len(), 1);
+    assert_eq!(init[0]["source"], "/C/pid1");
+    assert!(init[0]["options"].as_array().unwrap().contains(&"ro".into()));
+}
