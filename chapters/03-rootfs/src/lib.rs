@@ -4,7 +4,7 @@
 //! which no path leads out, and the few things that programs expect in it: `/proc`, `/sys`, `/dev`.
 //!
 //! - [`pivot`]: the spine: change the root, and let go of the old one;
-//! - [`root`]: the resolver, which keeps hostile paths inside a root;
+//! - [`root`]: paths that stay inside a root, and [`resolver`]: how;
 //! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
 //! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
 //! - [`standard`]: what programs expect to find mounted;
@@ -21,6 +21,7 @@ pub mod mountinfo;
 pub mod options;
 pub mod pivot;
 pub mod procfs;
+pub mod resolver;
 pub mod root;
 pub mod standard;
 pub mod step;
@@ -32,6 +33,8 @@ pub use mount::{DetachedMount, MountEntry, Propagation, Recursion, Source};
 pub use mountinfo::MountInfo;
 pub use options::MountOptions;
 pub use pivot::pivot_root;
+pub use procfs::ProcFs;
+pub use resolver::Resolver;
 pub use root::Root;
 pub use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 pub use standard::{borrowed, standard_mounts};

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use process::{CallError, During, step};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -245,19 +245,19 @@ fn mount_point(root: &Root, target: &Path, directory: bool) -> Result<OwnedFd, C
 }
 
 fn kernel_mount_point(root: &Root, relative: &Path, directory: bool) -> Result<OwnedFd, CallError> {
-    let open = || {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::fs::openat2(root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-    };
-    match open() {
-        Err(rustix::io::Errno::NOENT) => {
+    use nix::errno::Errno::{ELOOP, ENOENT};
+    let opened = match root.open_plain(relative, OFlags::PATH) {
+        Err(error) if error.errno() == ENOENT => {
             drop(make_mount_point(root, relative, directory)?);
-            open().during("openat2", relative.display())
+            root.open_plain(relative, OFlags::PATH)
         }
-        Err(rustix::io::Errno::LOOP) => {
+        opened => opened,
+    };
+    match opened {
+        Err(error) if error.errno() == ELOOP => {
             Err(CallError::refused("mount on", relative.display(), "a symbolic link of the image is in its place"))
         }
-        opened => opened.during("openat2", relative.display()),
+        opened => opened,
     }
 }
 
