@@ -6,6 +6,7 @@
 //! - [`pivot`]: the spine: change the root, and let go of the old one;
 //! - [`root`]: paths that stay inside a root, and [`resolver`]: how;
 //! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
+//! - [`id_mapped`]: a bind mount whose files have the right owner;
 //! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
 //! - [`standard`]: what programs expect to find mounted;
 //! - [`step`]: all of these as steps of init;
@@ -15,6 +16,7 @@
 //! pivot_root(2), openat2(2), mount_namespaces(7), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2)
 
 pub mod devices;
+pub mod id_mapped;
 pub mod mask;
 pub mod mount;
 pub mod mountinfo;

@@ -5,7 +5,7 @@
 //! turned into a detached mount (`fsmount`; `open_tree` for a bind mount), given its attributes
 //! (`mount_setattr`) and then attached (`move_mount`) to a directory that is held open.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use process::{CallError, During, step};
@@ -41,6 +41,13 @@ pub enum Source {
     },
     /// A directory or file of the machine, seen a second time.
     Bind(PathBuf, Recursion),
+    /// A detached mount that the parent has made, behind an inherited descriptor: what needs power over the machine.
+    Prepared {
+        /// The descriptor's number.
+        mount: RawFd,
+        /// What it shows, for the narration.
+        shown: PathBuf,
+    },
 }
 
 /// How mount and unmount events travel between copies of a mount.
@@ -217,6 +224,13 @@ impl MountEntry {
             Source::Bind(path, recursion) => {
                 step!(3, "open_tree", "open_tree(2)", "show a place twice", "{} on {target}", path.display());
                 let mount = DetachedMount::bind(path, *recursion)?;
+                mount.set(self.attributes, self.reach)?;
+                mount
+            }
+            Source::Prepared { mount, shown } => {
+                step!(3, "move_mount", "move_mount(2)", "show a place twice", "{} on {target}", shown.display());
+                let prepared = rustix::io::fcntl_dupfd_cloexec(sys::borrow(*mount), 3);
+                let mount = DetachedMount(prepared.during("dup", shown.display())?);
                 mount.set(self.attributes, self.reach)?;
                 mount
             }

@@ -13,6 +13,7 @@ use rootfs::{DeviceSupply, MountPropagationFlags, RootfsStep};
 use crate::confinement;
 use crate::error::Error;
 use crate::mounts;
+use crate::prepared::Prepared;
 use crate::spec::config;
 use crate::step::RuntimeStep;
 
@@ -51,6 +52,8 @@ pub struct Request<'a> {
     pub root: &'a RootSource,
     /// Where the root is attached, inside the container's mount namespace only.
     pub attach_at: &'a Path,
+    /// Mounts that the parent has made already.
+    pub prepared: &'a Prepared,
     /// Standard streams.
     pub streams: Streams,
     /// The listening socket on which `start` will say so.
@@ -87,7 +90,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
         RootSource::Overlay(overlay) => RuntimeStep::Overlay(overlay.clone()),
     });
     steps.push(RootfsStep::AttachRoot(request.attach_at.to_owned()).into());
-    let mounts = mounts::entries(spec, request.bundle, &maps.groups)?;
+    let mounts = mounts::entries(spec, request.bundle, &maps.groups, request.prepared)?;
     steps.extend(mounts.into_iter().map(|mount| RootfsStep::Mount(mount).into()));
     steps.push(RootfsStep::Devices(mounts::devices(spec), device_supply(spec)).into());
     steps.push(RootfsStep::Directory(process.cwd().clone()).into());
@@ -202,7 +205,7 @@ pub fn process_of(spec: &Spec) -> Result<&Process, Error> {
     spec.process().as_ref().ok_or_else(missing)
 }
 
-fn has_own(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
+pub(crate) fn has_own(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
     let namespaces = spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten();
     namespaces.into_iter().any(|namespace| kind(namespace.typ()) == kind_wanted && namespace.path().is_none())
 }
