@@ -4,7 +4,8 @@ use process::{CallError, CloneArgs, Event, ProcessStep, Spawned, Step, spawn};
 
 use crate::idmap::IdMaps;
 use crate::kind::NamespaceKind;
-use crate::step::{NamespaceStep, Plan};
+use crate::plan::Plan;
+use crate::step::NamespaceStep;
 
 /// The checkpoint at which a child's namespaces exist and wait for what only its parent can do.
 pub const NAMESPACES: &str = "namespaces";
@@ -35,7 +36,7 @@ pub enum IsolateError {
 /// may do nothing. So the child waits, its parent writes, and only then does the child become root inside.
 ///
 /// # Errors
-/// What fails in the parent or, by its step, in the child.
+/// What fails in the parent or, by its step, in the child. Then there is no child any more.
 ///
 /// # References
 /// clone3(2), setns(2), user_namespaces(7)
@@ -49,6 +50,7 @@ pub fn isolate<S>(
 where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
+    plan.check()?;
     let mut steps: Vec<S> = plan.steps().into_iter().map(S::from).collect();
     if plan.needs_fork() {
         steps.push(ProcessStep::Fork.into());
@@ -65,11 +67,12 @@ where
         Event::Failed(error) => return Err(error.into()),
         Event::Execed => return Err(CallError::refused("run", "init", "it skipped its first checkpoint").into()),
     }
-    if let Some(maps) = maps.filter(|_| plan.create.contains(&NamespaceKind::User)) {
-        if let Err(error) = maps.write(child.pid()) {
-            child.discard();
-            return Err(error.into());
-        }
+    if let Some(maps) = maps.filter(|_| plan.create.contains(&NamespaceKind::User))
+        && let Err(error) = maps.write(child.pid())
+    {
+        // Nobody else knows of the child yet: it must not outlive the error.
+        child.discard();
+        return Err(error.into());
     }
     Ok(Isolated { child })
 }

@@ -1,37 +1,15 @@
 //! Chapter 2's program: a command that sees less of the machine.
 
-use std::ffi::OsString;
+mod arguments;
 
-use clap::Parser;
-use namespaces::{IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, isolate};
-use process::{Event, Pid, ProcessStep, Program, explain, reaper};
+use clap::Parser as _;
+use namespaces::{
+    ClockOffsets, IdMap, IdMaps, IsolatedStep, KeptNamespaces, NamespaceFd, NamespaceKind, NamespaceStep, Plan, RULES,
+    View, isolate, lent::Ids, view,
+};
+use process::{Event, Pid, ProcessStep, Program, Signal, explain, reaper};
 
-/// Run a command in namespaces of its own, or in those of another process, and show which ones it has.
-///
-/// Without root a user namespace comes first, and makes you root of the others. Try:
-///
-///   ch02-namespaces sh                     # `hostname`, `echo $$`, `id`, `ls /proc/self/ns -l`
-///   ch02-namespaces --keep net,ipc -- sh   # share some of them
-///   ch02-namespaces --enter PID -- sh      # join another's
-#[derive(Parser)]
-#[command(name = "ch02-namespaces", version, verbatim_doc_comment)]
-struct Arguments {
-    /// Tell each kernel call as it happens ("story" or "json").
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "story")]
-    explain: Option<explain::Format>,
-    /// Kinds to share with this process instead of making new ones.
-    #[arg(long, value_delimiter = ',', value_name = "KIND")]
-    keep: Vec<NamespaceKind>,
-    /// The host name inside.
-    #[arg(long, default_value = "cask")]
-    hostname: String,
-    /// Join the namespaces of this process instead.
-    #[arg(long, value_name = "PID")]
-    enter: Option<Pid>,
-    /// The command and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<OsString>,
-}
+use crate::arguments::{Arguments, Command, Names, Run};
 
 /// The checkpoint at which all of the child's namespaces exist, the time namespace too, and nothing is executed yet.
 const COMPLETE: &str = "complete";
@@ -41,46 +19,70 @@ fn main() {
     if let Some(format) = arguments.explain {
         explain::install(format);
     }
-    let code = run(arguments).unwrap_or_else(|error| {
+    let kept = KeptNamespaces::in_directory(&arguments.directory);
+    let done = match arguments.command {
+        Some(command) => manage(&kept, command).map(|()| 0),
+        None => run(&kept, arguments.run),
+    };
+    let code = done.unwrap_or_else(|error| {
         eprintln!("ch02-namespaces: {error:#}");
         125
     });
     std::process::exit(i32::from(code));
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<u8> {
+fn run(kept: &KeptNamespaces, arguments: Run) -> anyhow::Result<u8> {
     let signals = reaper::listen()?;
-    let plan = match arguments.enter {
-        Some(pid) => Plan { join: different_from_ours(pid)?, create: Vec::new() },
-        None => Plan { create: wanted(&arguments.keep), join: Vec::new() },
+    let plan = plan(kept, &arguments)?;
+    let environment = std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect());
+    let program = Program { arguments: arguments.program.clone(), environment: environment.collect() };
+    let mut rest = names_and_clocks(&plan, &arguments.names);
+    rest.extend([ProcessStep::ResetSignals, ProcessStep::CloseOnExec { preserve: 0 }].map(IsolatedStep::from));
+    // A short command could be over before it was looked at: it looks around itself, and waits.
+    rest.extend([NamespaceStep::Look.into(), ProcessStep::Exec(program).into()]);
+
+    let mut child = isolate(&plan, None, Some(&maps(arguments.ids)), rest)?.child;
+    child.go()?;
+    match child.next_event()? {
+        Event::Reached(seen, _) => {
+            let (ours, theirs) = (View::own()?, seen.parse()?);
+            eprint!("{}", view::side_by_side((Pid::this(), &ours), (child.pid(), &theirs))?);
+        }
+        Event::Failed(error) => return Err(error.into()),
+        Event::Execed => anyhow::bail!("init did not look around"),
+    }
+    child.go()?;
+    child.run_to_exec()?;
+    Ok(reaper::supervise(child.pidfd(), child.pid(), &signals)?.code())
+}
+
+fn plan(kept: &KeptNamespaces, arguments: &Run) -> anyhow::Result<Plan> {
+    let mut plan = match arguments.enter {
+        Some(pid) => Plan::enter(pid)?,
+        None => Plan::default(),
     };
-    let mut rest: Vec<namespaces::IsolatedStep> = Vec::new();
+    for (kind, path) in &arguments.join {
+        plan.join.push(NamespaceFd::open(path, *kind)?.into());
+    }
+    if let Some(name) = &arguments.kept {
+        plan.join.extend(kept.open(name)?.into_iter().map(Into::into));
+    }
+    if plan.join.is_empty() && arguments.enter.is_none() {
+        plan.create = wanted(&arguments.keep);
+    }
+    Ok(plan)
+}
+
+fn names_and_clocks(plan: &Plan, names: &Names) -> Vec<IsolatedStep> {
+    let mut steps = Vec::new();
     if plan.create.contains(&NamespaceKind::Uts) {
-        rest.push(NamespaceStep::HostName(arguments.hostname).into());
+        steps.push(NamespaceStep::HostName(names.hostname.clone()).into());
+        steps.extend(names.domainname.clone().map(|name| NamespaceStep::DomainName(name).into()));
     }
     if plan.create.contains(&NamespaceKind::Time) {
-        // The container's clock begins an hour ahead, so that `uptime` shows whose clock it is.
-        rest.push(NamespaceStep::OwnTime { monotonic: 3600, boottime: 3600 }.into());
+        steps.push(NamespaceStep::OwnTime(ClockOffsets::both(names.clock)).into());
     }
-    let environment = std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect());
-    let program = Program { arguments: arguments.command, environment: environment.collect() };
-    rest.extend([ProcessStep::ResetSignals, ProcessStep::CloseOnExec { preserve: 0 }].map(Into::into));
-    rest.push(ProcessStep::Checkpoint(COMPLETE).into());
-    rest.push(ProcessStep::Exec(program).into());
-
-    let maps = IdMaps::only_root();
-    let mut isolated = isolate(&plan, None, Some(&maps), rest)?;
-    isolated.child.go()?;
-    // A short command could be over before its namespaces were read: it is looked at while it waits.
-    match isolated.child.next_event()? {
-        Event::Reached(..) => show(isolated.child.pid())?,
-        Event::Failed(error) => return Err(error.into()),
-        Event::Execed => anyhow::bail!("init skipped its checkpoint {COMPLETE:?}"),
-    }
-    isolated.child.go()?;
-    isolated.child.run_to_exec()?;
-    let status = reaper::supervise(isolated.child.pidfd(), isolated.child.pid(), &signals)?;
-    Ok(status.code())
+    steps
 }
 
 /// All kinds but those kept; a user namespace only where we are not root already.
@@ -90,24 +92,59 @@ fn wanted(keep: &[NamespaceKind]) -> Vec<NamespaceKind> {
     NamespaceKind::ALL.into_iter().filter(|kind| !unwanted(kind)).collect()
 }
 
-fn different_from_ours(pid: Pid) -> anyhow::Result<Vec<NamespaceFd>> {
-    let mut theirs = Vec::new();
-    for kind in NamespaceKind::ALL {
-        let namespace = NamespaceFd::of(pid, kind)?;
-        if namespace.id()? != NamespaceFd::own(kind)?.id()? {
-            theirs.push(namespace);
-        }
+/// Root alone, or root and the range of ids that the machine lends to this user.
+fn maps(ids: arguments::Mapped) -> IdMaps {
+    let mut maps = IdMaps::only_root();
+    if ids == arguments::Mapped::Lent {
+        let uid = rustix::process::geteuid().as_raw();
+        let range = |ids: Ids| ids.lent_to(uid).map(|(first, count)| IdMap { inside: 1, outside: first, count });
+        maps.users.extend(range(Ids::Users));
+        maps.groups.extend(range(Ids::Groups));
     }
-    Ok(theirs)
+    maps
 }
 
-/// Prints, side by side, the namespaces of this process and of the child, as the kernel numbers them.
-fn show(child: Pid) -> anyhow::Result<()> {
-    eprintln!("{:<8} {:>12} {:>12}", "kind", "parent", "child");
-    for kind in NamespaceKind::ALL {
-        let (ours, theirs) = (NamespaceFd::own(kind)?.id()?, NamespaceFd::of(child, kind)?.id()?);
-        let hidden = if ours == theirs { "shared" } else { kind.hides() };
-        eprintln!("{:<8} {ours:>12} {theirs:>12}  {hidden}", kind.to_string());
+fn manage(kept: &KeptNamespaces, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Keep { name, kinds, names } => keep(kept, &name, &kinds, &names)?,
+        Command::List => {
+            for one in kept.list()? {
+                let id = one.id.map_or("broken: nothing is mounted there".to_owned(), |id| id.to_string());
+                println!("{:<16} {:<8} {id}", one.name, one.kind.to_string());
+            }
+        }
+        Command::Remove { name } => {
+            for pid in kept.remove(&name)? {
+                println!("process {pid} is still in it");
+            }
+        }
+        Command::Rules => {
+            for rule in RULES {
+                println!("{}\n    or else: {}  [{}]", rule.rule, rule.otherwise, rule.reference);
+            }
+        }
     }
     Ok(())
+}
+
+/// Makes namespaces, keeps them by name, and lets the process that was needed to make them go.
+fn keep(kept: &KeptNamespaces, name: &str, kinds: &[NamespaceKind], names: &Names) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!(
+            "keep needs root: a kept namespace is a mount, and an ordinary user's mounts end with its last process"
+        );
+    }
+    let plan = Plan::create(kinds.iter().copied());
+    let mut steps = names_and_clocks(&plan, names);
+    steps.push(ProcessStep::Checkpoint(COMPLETE).into());
+    let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?.child;
+    child.go()?;
+    let complete = child.next_event()?;
+    let done = kept.keep(name, child.pid(), kinds);
+    child.pidfd().signal(Signal::SIGKILL)?;
+    child.pidfd().wait()?;
+    if let Event::Failed(error) = complete {
+        return Err(error.into());
+    }
+    Ok(done?)
 }

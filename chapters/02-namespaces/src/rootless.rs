@@ -9,12 +9,11 @@
 //! one joins a living holder's namespace, and only where there is none makes a fresh one, with the same
 //! maps. No process has to be kept alive just to hold it.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
 use process::state::{self, Lock};
-use process::{CallError, During, Event, ExitStatus, Pid, ProcessStep, Program, needs, spawn, step};
+use process::{CallError, During, Pid, step};
 use rustix::mount::MountPropagationFlags;
 use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::fd::NamespaceFd;
 use crate::idmap::{IdMap, IdMaps};
 use crate::kind::NamespaceKind;
+use crate::lent::{Ids, Mapper};
 use crate::step::become_root;
 
 /// A process that keeps the user namespace alive.
@@ -91,23 +91,19 @@ fn living_holders(run_directory: &Path) -> Result<Vec<Holder>, CallError> {
 /// Makes the namespace, with as many ids as this user may have.
 fn create() -> Result<(), CallError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    let ranges = lent_ids("/etc/subuid", uid).zip(lent_ids("/etc/subgid", uid));
-    let helpers = needs::find_program("newuidmap").zip(needs::find_program("newgidmap"));
-    match (ranges, helpers) {
-        (Some((users, groups)), Some((newuidmap, newgidmap))) => {
-            // Both helpers are setuid root, so they must be started outside, before we leave.
-            let users = prepare_helper(&newuidmap, uid, users)?;
-            let groups = prepare_helper(&newgidmap, gid, groups)?;
-            new_user_namespace()?;
-            finish_helper(users, "newuidmap")?;
-            finish_helper(groups, "newgidmap")
-        }
-        _ => {
-            let maps = IdMaps::only_root();
-            new_user_namespace()?;
-            maps.write(Pid::this())
-        }
-    }
+    // Groups are lent to the user, not to the user's group.
+    let Some((users, groups)) = Ids::Users.lent_to(uid).zip(Ids::Groups.lent_to(uid)) else {
+        let maps = IdMaps::only_root();
+        new_user_namespace()?;
+        return maps.write(Pid::this());
+    };
+    let ranged = |own, (first, count)| [IdMap::one(0, own), IdMap { inside: 1, outside: first, count }];
+    // Both programs are setuid root, so they must be started outside, before we leave.
+    let users = Mapper::prepare(Ids::Users, Pid::this(), &ranged(uid, users))?;
+    let groups = Mapper::prepare(Ids::Groups, Pid::this(), &ranged(gid, groups))?;
+    new_user_namespace()?;
+    users.finish()?;
+    groups.finish()
 }
 
 fn new_user_namespace() -> Result<(), CallError> {
@@ -123,61 +119,4 @@ fn own_mounts() -> Result<(), CallError> {
     unshare(CloneFlags::CLONE_NEWNS).during("unshare", kind)?;
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", slave).during("mount --make-rslave", "/")
-}
-
-/// Starts `newuidmap` or `newgidmap`, stopped before its exec: `ID:1` for ourselves, then the lent range.
-fn prepare_helper(program: &Path, id: u32, lent: IdMap) -> Result<process::Spawned, CallError> {
-    let words = [
-        program.as_os_str().to_owned(),
-        Pid::this().to_string().into(),
-        "0".into(),
-        id.to_string().into(),
-        "1".into(),
-        lent.inside.to_string().into(),
-        lent.outside.to_string().into(),
-        lent.count.to_string().into(),
-    ];
-    let steps = [
-        ProcessStep::Checkpoint("unshared"),
-        ProcessStep::ResetSignals,
-        ProcessStep::CloseOnExec { preserve: 0 },
-        ProcessStep::Exec(Program { arguments: words.to_vec(), environment: Vec::<OsString>::new() }),
-    ];
-    let mut helper = spawn(&process::CloneArgs::default(), &steps)?;
-    match helper.next_event()? {
-        Event::Reached(..) => Ok(helper),
-        other => Err(CallError::refused("run", program.display(), format!("{other:?}"))),
-    }
-}
-
-fn finish_helper(mut helper: process::Spawned, name: &'static str) -> Result<(), CallError> {
-    step!(2, "write", "newuidmap(1)", "say who its users are outside, with the ids lent to us", "{name}");
-    helper.go()?;
-    helper.run_to_exec().map_err(|error| error.error)?;
-    match helper.pidfd().wait()? {
-        ExitStatus::Exited(0) => Ok(()),
-        status => Err(CallError::refused("run", name, format!("it ended with {}", status.code()))),
-    }
-}
-
-/// The first range that a file of the shape `USER:FIRST:COUNT` lends to this user, mapped from 1 on.
-///
-/// # References
-/// subuid(5)
-fn lent_ids(path: &str, uid: u32) -> Option<IdMap> {
-    let name = user_name(uid);
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let owner = fields.next()?;
-        let first = fields.next()?.parse().ok()?;
-        let count = fields.next()?.parse().ok()?;
-        let ours = owner == uid.to_string() || Some(owner) == name.as_deref();
-        ours.then_some(IdMap { inside: 1, outside: first, count })
-    })
-}
-
-fn user_name(uid: u32) -> Option<String> {
-    let user = nix::unistd::User::from_uid(uid.into()).ok()??;
-    Some(user.name)
 }

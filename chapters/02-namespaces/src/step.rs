@@ -1,4 +1,4 @@
-//! This chapter's steps of init, and the plan that says which namespaces a child gets.
+//! This chapter's steps of init.
 
 use std::os::fd::RawFd;
 
@@ -7,67 +7,19 @@ use process::channel::Inside;
 use process::{CallError, During, Step, step};
 use rustix::process::{Gid, Uid};
 
+use crate::clock::ClockOffsets;
 use crate::fd::NamespaceFd;
 use crate::kind::NamespaceKind;
 use crate::sys;
-
-/// Which namespaces a child is given: new ones, those of others, and by silence the parent's.
-///
-/// Ordering rules, and what breaks otherwise:
-/// 1. A namespace is *joined* before new ones are made, and the user namespace first of all: the new ones
-///    then belong to it, and its root has power over them.
-/// 2. New namespaces are made all at once, by `clone3`. If a user namespace is among them, the kernel makes
-///    it first and gives it the others.
-/// 3. A pid namespace that is joined holds only children made afterwards, so the child forks once more.
-/// 4. The time namespace's clocks are set between `unshare` and the first process in it.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// Kinds to make.
-    pub create: Vec<NamespaceKind>,
-    /// Namespaces to join.
-    pub join: Vec<NamespaceFd>,
-}
-
-impl Plan {
-    /// The flags for `clone3`. Those of the time namespace stay out: see [`NamespaceStep::OwnTime`]. Where
-    /// something is joined first, all of them stay out, and [`NamespaceStep::Unshare`] follows the joining.
-    pub fn clone_flags(&self) -> u64 {
-        if !self.join.is_empty() {
-            return 0;
-        }
-        self.created_now().map(NamespaceKind::bits).fold(0, |flags, bit| flags | bit)
-    }
-
-    /// The steps that complete what [`Plan::clone_flags`] began.
-    pub fn steps(&self) -> Vec<NamespaceStep> {
-        use std::os::fd::{AsFd as _, AsRawFd as _};
-        let mut joined: Vec<_> = self.join.iter().map(|ns| (ns.kind(), ns.as_fd().as_raw_fd())).collect();
-        joined.sort_unstable();
-        let mut steps: Vec<_> = joined.into_iter().map(|(kind, fd)| NamespaceStep::Join(kind, fd)).collect();
-        if !self.join.is_empty() {
-            steps.extend(self.created_now().map(NamespaceStep::Unshare));
-        }
-        steps
-    }
-
-    /// Whether the child must fork once more to be inside its pid namespace.
-    pub fn needs_fork(&self) -> bool {
-        self.join.iter().any(|ns| ns.kind() == NamespaceKind::Pid)
-            || (!self.join.is_empty() && self.create.contains(&NamespaceKind::Pid))
-    }
-
-    fn created_now(&self) -> impl Iterator<Item = NamespaceKind> {
-        let mut kinds = self.create.clone();
-        kinds.sort_unstable();
-        kinds.into_iter().filter(|kind| *kind != NamespaceKind::Time)
-    }
-}
+use crate::view::View;
 
 /// The steps of this chapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamespaceStep {
     /// Enter the namespace behind an inherited descriptor.
     Join(NamespaceKind, RawFd),
+    /// Enter several namespaces of the process behind an inherited pidfd: all of them, or none.
+    JoinProcess(Vec<NamespaceKind>, RawFd),
     /// Leave the parent's namespace for a new one.
     Unshare(NamespaceKind),
     /// Become root of the user namespace: user and group 0, and no supplementary groups where they may be dropped.
@@ -76,13 +28,10 @@ pub enum NamespaceStep {
     HostName(String),
     /// The NIS domain name.
     DomainName(String),
-    /// A time namespace whose clocks are ahead of the machine's by so many seconds.
-    OwnTime {
-        /// Offset of CLOCK_MONOTONIC.
-        monotonic: i64,
-        /// Offset of CLOCK_BOOTTIME.
-        boottime: i64,
-    },
+    /// A time namespace whose clocks differ from the machine's.
+    OwnTime(ClockOffsets),
+    /// Report what is seen from here, at the checkpoint whose name the [`View`] itself is.
+    Look,
 }
 
 impl Step for NamespaceStep {
@@ -90,21 +39,23 @@ impl Step for NamespaceStep {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Join(..) => "setns",
+            Self::Join(..) | Self::JoinProcess(..) => "setns",
             Self::Unshare(_) => "unshare",
             Self::BecomeRoot => "setresuid",
             Self::HostName(_) => "sethostname",
             Self::DomainName(_) => "setdomainname",
-            Self::OwnTime { .. } => "timens_offsets",
+            Self::OwnTime(_) => "timens_offsets",
+            Self::Look => "look",
         }
     }
 
-    fn run(&self, (): &mut (), _: &mut Inside) -> Result<(), CallError> {
+    fn run(&self, (): &mut (), channel: &mut Inside) -> Result<(), CallError> {
         match self {
             Self::Join(kind, fd) => {
                 step!(2, "setns", "setns(2)", "see what its members see", "{kind} namespace");
                 setns(sys::borrow(*fd), kind.flag()).during("setns", kind)
             }
+            Self::JoinProcess(kinds, pidfd) => join_process(kinds, *pidfd),
             Self::Unshare(kind) => {
                 step!(2, "unshare", "unshare(2)", kind.hiding(), "{kind} namespace");
                 unshare(kind.flag()).during("unshare", kind)
@@ -118,9 +69,19 @@ impl Step for NamespaceStep {
                 step!(2, "setdomainname", "setdomainname(2)", "a NIS domain of its own", "{name}");
                 rustix::system::setdomainname(name.as_bytes()).during("setdomainname", name)
             }
-            Self::OwnTime { monotonic, boottime } => own_time(*monotonic, *boottime),
+            Self::OwnTime(offsets) => own_time(offsets),
+            Self::Look => channel.reach(&View::own()?.to_string(), None),
         }
     }
+}
+
+/// # References
+/// setns(2), Linux 5.8
+fn join_process(kinds: &[NamespaceKind], pidfd: RawFd) -> Result<(), CallError> {
+    let names = kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    step!(2, "setns", "setns(2)", "enter all of a process's namespaces, or none", "pidfd: {names}");
+    let flags = kinds.iter().fold(CloneFlags::empty(), |flags, kind| flags | kind.flag());
+    setns(sys::borrow(pidfd), flags).during("setns", "pidfd").map_err(|error| error.with(names))
 }
 
 /// Takes user 0 and group 0 of a user namespace whose maps have been written.
@@ -142,11 +103,11 @@ pub fn become_root() -> Result<(), CallError> {
 ///
 /// # References
 /// time_namespaces(7)
-fn own_time(monotonic: i64, boottime: i64) -> Result<(), CallError> {
+fn own_time(offsets: &ClockOffsets) -> Result<(), CallError> {
     let kind = NamespaceKind::Time;
-    step!(2, "unshare", "time_namespaces(7)", kind.hiding(), "monotonic +{monotonic} s, boottime +{boottime} s");
+    step!(2, "unshare", "time_namespaces(7)", kind.hiding(), "{offsets}");
     unshare(CloneFlags::from_bits_retain(nix::libc::CLONE_NEWTIME)).during("unshare", kind)?;
     let path = "/proc/self/timens_offsets";
-    std::fs::write(path, format!("monotonic {monotonic} 0\nboottime {boottime} 0\n")).during("write", path)?;
+    std::fs::write(path, offsets.lines()).during("write", path).map_err(|error| error.with(offsets))?;
     NamespaceFd::open(std::path::Path::new("/proc/self/ns/time_for_children"), kind)?.enter()
 }

@@ -4,8 +4,9 @@
 //! which no path leads out, and the few things that programs expect in it: `/proc`, `/sys`, `/dev`.
 //!
 //! - [`pivot`]: the spine: change the root, and let go of the old one;
-//! - [`root`]: the resolver, which keeps hostile paths inside a root;
+//! - [`root`]: paths that stay inside a root, and [`resolver`]: how;
 //! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
+//! - [`id_mapped`]: a bind mount whose files have the right owner;
 //! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
 //! - [`standard`]: what programs expect to find mounted;
 //! - [`step`]: all of these as steps of init;
@@ -15,12 +16,14 @@
 //! pivot_root(2), openat2(2), mount_namespaces(7), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2)
 
 pub mod devices;
+pub mod id_mapped;
 pub mod mask;
 pub mod mount;
 pub mod mountinfo;
 pub mod options;
 pub mod pivot;
 pub mod procfs;
+pub mod resolver;
 pub mod root;
 pub mod standard;
 pub mod step;
@@ -32,6 +35,8 @@ pub use mount::{DetachedMount, MountEntry, Propagation, Recursion, Source};
 pub use mountinfo::MountInfo;
 pub use options::MountOptions;
 pub use pivot::pivot_root;
+pub use procfs::ProcFs;
+pub use resolver::Resolver;
 pub use root::Root;
 pub use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 pub use standard::{borrowed, standard_mounts};

@@ -5,11 +5,11 @@
 //! turned into a detached mount (`fsmount`; `open_tree` for a bind mount), given its attributes
 //! (`mount_setattr`) and then attached (`move_mount`) to a directory that is held open.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use process::{CallError, During, step};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -41,6 +41,13 @@ pub enum Source {
     },
     /// A directory or file of the machine, seen a second time.
     Bind(PathBuf, Recursion),
+    /// A detached mount that the parent has made, behind an inherited descriptor: what needs power over the machine.
+    Prepared {
+        /// The descriptor's number.
+        mount: RawFd,
+        /// What it shows, for the narration.
+        shown: PathBuf,
+    },
 }
 
 /// How mount and unmount events travel between copies of a mount.
@@ -220,6 +227,13 @@ impl MountEntry {
                 mount.set(self.attributes, self.reach)?;
                 mount
             }
+            Source::Prepared { mount, shown } => {
+                step!(3, "move_mount", "move_mount(2)", "show a place twice", "{} on {target}", shown.display());
+                let prepared = rustix::io::fcntl_dupfd_cloexec(sys::borrow(*mount), 3);
+                let mount = DetachedMount(prepared.during("dup", shown.display())?);
+                mount.set(self.attributes, self.reach)?;
+                mount
+            }
         };
         if let Some((propagation, reach)) = self.propagation {
             mount.propagate(propagation, reach)?;
@@ -245,19 +259,19 @@ fn mount_point(root: &Root, target: &Path, directory: bool) -> Result<OwnedFd, C
 }
 
 fn kernel_mount_point(root: &Root, relative: &Path, directory: bool) -> Result<OwnedFd, CallError> {
-    let open = || {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::fs::openat2(root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-    };
-    match open() {
-        Err(rustix::io::Errno::NOENT) => {
+    use nix::errno::Errno::{ELOOP, ENOENT};
+    let opened = match root.open_plain(relative, OFlags::PATH) {
+        Err(error) if error.errno() == ENOENT => {
             drop(make_mount_point(root, relative, directory)?);
-            open().during("openat2", relative.display())
+            root.open_plain(relative, OFlags::PATH)
         }
-        Err(rustix::io::Errno::LOOP) => {
+        opened => opened,
+    };
+    match opened {
+        Err(error) if error.errno() == ELOOP => {
             Err(CallError::refused("mount on", relative.display(), "a symbolic link of the image is in its place"))
         }
-        opened => opened.during("openat2", relative.display()),
+        opened => opened,
     }
 }
 

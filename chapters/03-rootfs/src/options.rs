@@ -10,6 +10,8 @@ use crate::mount::{Propagation, Recursion};
 pub struct MountOptions {
     /// A bind mount, and how deep.
     pub bind: Option<Recursion>,
+    /// Whether owners are mapped, and how deep (`idmap`, `ridmap`).
+    pub id_map: Option<Recursion>,
     /// Attributes of the mount.
     pub attributes: MountAttrFlags,
     /// Whether the attributes hold for submounts too (`rro` and its like).
@@ -24,6 +26,7 @@ impl Default for MountOptions {
     fn default() -> Self {
         Self {
             bind: None,
+            id_map: None,
             attributes: MountAttrFlags::empty(),
             reach: Recursion::One,
             propagation: None,
@@ -66,7 +69,9 @@ impl MountOptions {
             "rshared" => self.propagation = Some((Shared, All)),
             "unbindable" => self.propagation = Some((Unbindable, One)),
             "runbindable" => self.propagation = Some((Unbindable, All)),
-            "idmap" | "ridmap" | "tmpcopyup" | "copy-symlink" => {
+            "idmap" => self.id_map = Some(One),
+            "ridmap" => self.id_map = Some(All),
+            "tmpcopyup" | "copy-symlink" => {
                 return Err(CallError::refused("read mount option", option, "not supported"));
             }
             _ => match attribute(option) {
@@ -141,6 +146,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_yet_is_refused_by_name() {
-        assert!(MountOptions::parse(&["idmap"]).unwrap_err().to_string().contains("idmap"));
+        assert!(MountOptions::parse(&["tmpcopyup"]).unwrap_err().to_string().contains("tmpcopyup"));
     }
 }

@@ -3,7 +3,8 @@
 //! A path that comes from an image, an archive or a container is hostile. `/etc/../../x`, a symbolic link to
 //! `/`, a directory that is exchanged for a link between check and use: with path strings each of them needs
 //! its own defence, and one is always forgotten. Here a root is a *directory handle*, and the kernel itself
-//! resolves every path relative to it, as if the process had been chrooted there for that one call.
+//! resolves every path relative to it, as if the process had been chrooted there for that one call. Where the kernel
+//! cannot, [`resolver`](crate::resolver) walks by itself.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,11 +14,11 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use process::{CallError, During};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// How often a lookup is tried again when somebody renames directories under it (`openat2` then says EAGAIN).
-const RACES: usize = 128;
+use crate::resolver::{Resolver, Through};
+
 /// How many dangling links `mkdir_all` follows, as the kernel's own limit for a path.
 const LINKS: usize = 40;
 
@@ -25,6 +26,7 @@ const LINKS: usize = 40;
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
+    resolver: Resolver,
 }
 
 impl Root {
@@ -47,17 +49,29 @@ impl Root {
     /// # References
     /// openat2(2), `RESOLVE_IN_ROOT`
     pub fn open_in(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, CallError> {
-        // An empty path means the root itself; openat2 would say ENOENT.
-        let within = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..RACES {
-            match rustix::fs::openat2(&self.directory, within, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // The kernel could not prove that ".." stayed inside, because something was renamed meanwhile.
-                Err(Errno::AGAIN) => {}
-                result => return result.during("openat2", path.display()),
-            }
-        }
-        Err(Errno::AGAIN).during("openat2", path.display())
+        self.resolver.open(self.as_fd(), path, flags, Through::Links).during("openat2", path.display())
+    }
+
+    /// Opens `path` inside the root if nothing on the way is a link.
+    ///
+    /// # Errors
+    /// ELOOP where a link is met, and those of [`Root::open_in`].
+    pub fn open_plain(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, CallError> {
+        self.resolver.open(self.as_fd(), path, flags, Through::NoLink).during("openat2", path.display())
+    }
+
+    /// Opens `path` inside the root if nothing on the way is a link or mounted on it.
+    ///
+    /// # Errors
+    /// ELOOP where a link is met, EXDEV where something is mounted, and those of [`Root::open_in`].
+    pub fn open_same_mount(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, CallError> {
+        self.resolver.open(self.as_fd(), path, flags, Through::NoLinkNoMount).during("openat2", path.display())
+    }
+
+    /// The same root, whose paths are resolved in this way from now on. Without, it is the kernel's where there is one.
+    #[must_use]
+    pub fn resolved_by(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
     }
 
     /// Opens the directory that holds `path`'s last component, and returns that component: for `*at` calls
@@ -159,7 +173,7 @@ impl Root {
 
 impl From<OwnedFd> for Root {
     fn from(directory: OwnedFd) -> Self {
-        Self { directory }
+        Self { directory, resolver: Resolver::of_this_kernel() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -35,6 +35,18 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &Mount
         )
     };
     Errno::result(result).map(drop)
+}
+
+/// A descriptor's number, as `mount_attr` takes it.
+pub(crate) fn number(fd: BorrowedFd<'_>) -> u64 {
+    u64::from(fd.as_raw_fd().cast_unsigned())
+}
+
+/// Borrows a descriptor that the parent holds open across clone, by its number.
+pub(crate) fn borrow(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: steps are planned by a parent that owns the descriptor until the child has been cloned, and the
+    // child's copy stays open until exec. Were the number wrong, every call with it would answer EBADF or EINVAL.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Standard input, as a descriptor to clone the mount of.

@@ -13,6 +13,7 @@ use crate::confinement::limits_of_cgroup;
 use crate::error::Error;
 use crate::hooks;
 use crate::plan::{self, CREATED, Request, RootSource, Streams};
+use crate::prepared::Prepared;
 use crate::spec;
 use crate::start::{self, StartSocket};
 use crate::state::{Record, State, StateDir, Status};
@@ -142,12 +143,14 @@ where
         }
         Stdio::Terminal { size } => Streams::Terminal(*size),
     };
+    let prepared = Prepared::of(spec, bundle)?;
     let steps = planner(&Request {
         id,
         spec,
         bundle,
         root: &request.root,
         attach_at: &attach_at,
+        prepared: &prepared,
         streams,
         start_socket: socket.as_raw_fd(),
         preserve: request.preserve,

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd as _;
 
 use cgroups::Cgroup;
-use namespaces::isolate;
+use namespaces::{Plan, isolate};
 use oci_spec::runtime::Process;
 use process::{Event, Signal};
 
@@ -51,7 +51,7 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         Stdio::Terminal { size } => Streams::Terminal(*size),
     };
     let steps = plan::exec_steps(&spec, request.process, request.id, streams)?;
-    let namespaces = plan::join_all(pid)?;
+    let namespaces = Plan::enter(pid)?;
     // Looked at again, now that the namespaces are held: had the container ended before, the pid could be another
     // process's, and so could they.
     let still = request.state.record(request.id)?.state;

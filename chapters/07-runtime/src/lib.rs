@@ -8,6 +8,7 @@
 //! - [`step`]: the steps of all chapters as one enum, for chapter 1's interpreter;
 //! - [`create`](create()), [`start`](start()), [`exec`](exec()), [`lifecycle`]: the operations;
 //! - [`spec`], [`mounts`], [`confinement`]: the specification's fields, turned into earlier chapters' data;
+//! - [`prepared`]: mounts that only the parent can make;
 //! - [`console`]: the terminal on our side;
 //! - [`state`]: what is known between two calls; [`hooks`]: other people's programs at points of a life.
 //!
@@ -23,6 +24,7 @@ pub mod hooks;
 pub mod lifecycle;
 pub mod mounts;
 pub mod plan;
+pub mod prepared;
 pub mod spec;
 pub mod start;
 pub mod state;
@@ -33,6 +35,7 @@ pub use error::Error;
 pub use exec::{Exec, exec};
 pub use lifecycle::{All, Force, delete, kill, list, state};
 pub use plan::RootSource;
+pub use prepared::Prepared;
 pub use spec::Spec;
 pub use start::start;
 pub use state::{Record, State, StateDir, Status};

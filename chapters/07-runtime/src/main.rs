@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use process::explain;
 use runtime::plan::{self, Request, RootSource, Streams};
-use runtime::spec;
+use runtime::{Prepared, spec};
 
 /// Read a bundle and show the plan: every step of its container's init, in order.
 ///
@@ -55,12 +55,14 @@ fn main() {
 fn print_plan(bundle: &Path) -> Result<(), runtime::Error> {
     let spec = spec::load(bundle)?;
     let root = spec.root().as_ref().map_or_else(|| PathBuf::from("rootfs"), |root| root.path().clone());
+    let prepared = Prepared::of(&spec, bundle)?;
     let steps = plan::init_steps(&Request {
         id: "example",
         spec: &spec,
         bundle,
         root: &RootSource::Directory(bundle.join(&root)),
         attach_at: &bundle.join(&root),
+        prepared: &prepared,
         streams: Streams::Descriptors([0, 1, 2]),
         start_socket: 3,
         preserve: 0,

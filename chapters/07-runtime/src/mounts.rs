@@ -8,22 +8,20 @@ use rootfs::{Device, MountAttrFlags, MountEntry, MountInfo, MountOptions, Recurs
 use rustix::fs::FileType;
 
 use crate::error::Error;
+use crate::prepared::Prepared;
 use crate::spec::config;
 
 /// The mounts of a specification, in its order.
 ///
 /// `bundle` is where relative sources of bind mounts begin; `groups` is the group map of the container's user
-/// namespace, for file systems that name a group.
+/// namespace, for file systems that name a group; `prepared` is what the parent has mounted already.
 ///
 /// # Errors
 /// A mount that is malformed or not supported, by its place in the list.
-pub fn entries(spec: &Spec, bundle: &Path, groups: &[IdMap]) -> Result<Vec<MountEntry>, Error> {
+pub fn entries(spec: &Spec, bundle: &Path, groups: &[IdMap], prepared: &Prepared) -> Result<Vec<MountEntry>, Error> {
     let mut entries = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let refused = |reason: String| config(&bundle.join("config.json"), &format!("mounts[{index}]"), reason);
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(refused("id-mapped mounts are not supported".to_owned()));
-        }
         if !mount.destination().is_absolute() {
             return Err(refused(format!("destination {:?} is not absolute", mount.destination())));
         }
@@ -33,7 +31,8 @@ pub fn entries(spec: &Spec, bundle: &Path, groups: &[IdMap]) -> Result<Vec<Mount
         match mount.typ().as_deref() {
             Some("cgroup") => entries.extend(cgroup(mount, &options)?),
             _ if options.bind.is_some() || mount.typ().as_deref() == Some("bind") => {
-                entries.push(bind(mount, &options, bundle).ok_or_else(|| refused("no source".to_owned()))?);
+                let entry = bind(mount, &options, bundle).ok_or_else(|| refused("no source".to_owned()))?;
+                entries.push(prepared.instead_of(entry, index));
             }
             Some(kind) => {
                 drop_unmapped_group(&mut options, groups);

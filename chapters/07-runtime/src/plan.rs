@@ -4,15 +4,16 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use layers::Overlay;
-use namespaces::{IdMap, IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
+use namespaces::{ClockOffset, ClockOffsets, IdMap, IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Process, Spec};
 use process::pty::Size;
-use process::{CallError, ProcessStep, Program};
+use process::{ProcessStep, Program};
 use rootfs::{DeviceSupply, MountPropagationFlags, RootfsStep};
 
 use crate::confinement;
 use crate::error::Error;
 use crate::mounts;
+use crate::prepared::Prepared;
 use crate::spec::config;
 use crate::step::RuntimeStep;
 
@@ -51,6 +52,8 @@ pub struct Request<'a> {
     pub root: &'a RootSource,
     /// Where the root is attached, inside the container's mount namespace only.
     pub attach_at: &'a Path,
+    /// Mounts that the parent has made already.
+    pub prepared: &'a Prepared,
     /// Standard streams.
     pub streams: Streams,
     /// The listening socket on which `start` will say so.
@@ -87,7 +90,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
         RootSource::Overlay(overlay) => RuntimeStep::Overlay(overlay.clone()),
     });
     steps.push(RootfsStep::AttachRoot(request.attach_at.to_owned()).into());
-    let mounts = mounts::entries(spec, request.bundle, &maps.groups)?;
+    let mounts = mounts::entries(spec, request.bundle, &maps.groups, request.prepared)?;
     steps.extend(mounts.into_iter().map(|mount| RootfsStep::Mount(mount).into()));
     steps.push(RootfsStep::Devices(mounts::devices(spec), device_supply(spec)).into());
     steps.push(RootfsStep::Directory(process.cwd().clone()).into());
@@ -152,7 +155,7 @@ pub fn namespaces(spec: &Spec) -> Result<Plan, Error> {
     for wanted in spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten() {
         let kind = kind(wanted.typ());
         match wanted.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
-            Some(path) => plan.join.push(NamespaceFd::open(path, kind)?),
+            Some(path) => plan.join.push(NamespaceFd::open(path, kind)?.into()),
             None if kind == NamespaceKind::Cgroup => {}
             None => plan.create.push(kind),
         }
@@ -202,7 +205,7 @@ pub fn process_of(spec: &Spec) -> Result<&Process, Error> {
     spec.process().as_ref().ok_or_else(missing)
 }
 
-fn has_own(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
+pub(crate) fn has_own(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
     let namespaces = spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten();
     namespaces.into_iter().any(|namespace| kind(namespace.typ()) == kind_wanted && namespace.path().is_none())
 }
@@ -221,11 +224,24 @@ fn names_and_clocks(spec: &Spec) -> Result<Vec<NamespaceStep>, Error> {
         return Err(config(Path::new("config.json"), "hostname", reason));
     }
     if has_own(spec, NamespaceKind::Time) {
-        let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().clone()).unwrap_or_default();
-        let seconds = |clock: &str| offsets.get(clock).and_then(oci_spec::runtime::LinuxTimeOffset::secs).unwrap_or(0);
-        steps.push(NamespaceStep::OwnTime { monotonic: seconds("monotonic"), boottime: seconds("boottime") });
+        steps.push(NamespaceStep::OwnTime(clocks(spec)?));
     }
     Ok(steps)
+}
+
+/// How far the container's clocks are from the machine's.
+fn clocks(spec: &Spec) -> Result<ClockOffsets, Error> {
+    let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().clone()).unwrap_or_default();
+    let refused = |field: &str, reason: String| config(Path::new("config.json"), field, reason);
+    if let Some(unknown) = offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str())) {
+        return Err(refused("linux.timeOffsets", format!("{unknown:?} is no clock of a time namespace")));
+    }
+    let offset = |clock: &str| match offsets.get(clock) {
+        Some(offset) => ClockOffset::new(offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0))
+            .map_err(|error| refused(&format!("linux.timeOffsets.{clock}"), error.to_string())),
+        None => Ok(ClockOffset::default()),
+    };
+    Ok(ClockOffsets { monotonic: offset("monotonic")?, boottime: offset("boottime")? })
 }
 
 fn root_propagation(spec: &Spec) -> Result<MountPropagationFlags, Error> {
@@ -282,19 +298,4 @@ fn hooks_inside(spec: &Spec, request: &Request<'_>, point: HookPoint) -> Option<
         HookPoint::StartContainer => hooks.start_container().clone()?,
     };
     (!list.is_empty()).then(|| RuntimeStep::Hooks(list, request.hook_state.clone()))
-}
-
-/// Joins all namespaces of a running process that differ from our own.
-///
-/// # Errors
-/// When the process is gone.
-pub fn join_all(pid: process::Pid) -> Result<Plan, CallError> {
-    let mut plan = Plan::default();
-    for kind in NamespaceKind::ALL {
-        let theirs = NamespaceFd::of(pid, kind)?;
-        if theirs.id()? != NamespaceFd::own(kind)?.id()? {
-            plan.join.push(theirs);
-        }
-    }
-    Ok(plan)
 }

@@ -129,7 +129,8 @@ impl Engine {
                 }
             };
             let (target, propagation) = (request.target.clone(), request.propagation.clone());
-            points.push(MountPoint { kind, source, target, read_only: request.read_only, propagation });
+            let owners = request.owners.as_ref().map(|owners| owners.find(&source)).transpose()?;
+            points.push(MountPoint { kind, source, target, read_only: request.read_only, propagation, owners });
         }
         Ok(points)
     }
@@ -194,7 +195,7 @@ fn wanted_mounts(defaults: &Defaults, options: &CreateOptions) -> Result<Vec<Mou
         let target = container_path("VOLUME", &volume.to_string_lossy(), &volume.to_string_lossy())?;
         if !wanted.iter().any(|other| other.target == target) {
             let source = Source::Volume { name: None };
-            wanted.push(MountRequest { source, target, read_only: false, propagation: None });
+            wanted.push(MountRequest { source, target, read_only: false, propagation: None, owners: None });
         }
     }
     Ok(wanted)

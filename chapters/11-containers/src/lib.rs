@@ -17,7 +17,7 @@
 //!
 //! In reading order:
 //!
-//! - [`options`], [`mounts`], [`settings`]: what is asked, and what the image says to it
+//! - [`options`], [`mounts`], [`owners`], [`settings`]: what is asked, and what the image says to it
 //! - [`paths`], [`id`], [`record`], [`volumes`] and `copy_up`: the files; [`error`]
 //! - [`engine`], then `creation`, `stack` and `copy_up`: a container that does not run yet
 //! - [`spec`]: the pure function from a container to the OCI's document
@@ -42,6 +42,7 @@ pub mod logs;
 pub mod monitor;
 pub mod mounts;
 pub mod options;
+pub mod owners;
 pub mod paths;
 pub mod processes;
 pub mod record;
@@ -67,6 +68,7 @@ pub use logs::{LogLine, LogOptions, Logs};
 pub use mounts::{MountRequest, Source};
 pub use network::{PortMapping, Protocol};
 pub use options::{CreateOptions, Network, NetworkMode, Resources, Seccomp, Security, Ulimit};
+pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;
 pub use record::{Container, Life, Record, Status};

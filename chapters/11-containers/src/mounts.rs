@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::id::check_name;
+use crate::owners::OwnersRequest;
 
 /// One mount that was asked for, or that the image declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct MountRequest {
     /// `rshared`, `rslave`, `shared`, `slave`, `private`; `rprivate` if absent. Only of bind mounts.
     #[serde(default)]
     pub propagation: Option<String>,
+    /// `idmap`: whose files are whose in the container.
+    #[serde(default)]
+    pub owners: Option<OwnersRequest>,
 }
 
 /// What is mounted.
@@ -70,8 +74,13 @@ impl MountRequest {
                 Source::Volume { name: Some(name.to_owned()) }
             }
         };
-        let mut mount =
-            Self { source, target: container_path("--volume", text, target)?, read_only: false, propagation: None };
+        let mut mount = Self {
+            source,
+            target: container_path("--volume", text, target)?,
+            read_only: false,
+            propagation: None,
+            owners: None,
+        };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option {
                 "ro" => mount.read_only = true,
@@ -81,6 +90,10 @@ impl MountRequest {
                 }
                 // SELinux labels: no-ops where SELinux is not, as for docker.
                 "z" | "Z" => {}
+                "idmap" => mount.owners = Some(OwnersRequest::User),
+                _ if option.starts_with("idmap=") => {
+                    mount.owners = Some(option["idmap=".len()..].parse().map_err(|reason: String| bad(&reason))?);
+                }
                 _ => return Err(bad(&format!("unknown option {option:?}"))),
             }
         }
@@ -95,7 +108,7 @@ impl MountRequest {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
         let target = container_path("--tmpfs", text, target)?;
         let source = Source::Tmpfs { options: options.to_owned() };
-        Ok(Self { source, target, read_only: false, propagation: None })
+        Ok(Self { source, target, read_only: false, propagation: None, owners: None })
     }
 
     /// Reads one `--mount`: `type=bind|volume|tmpfs,source=...,target=...,readonly`.
@@ -105,6 +118,7 @@ impl MountRequest {
     pub fn mount(text: &str) -> Result<Self> {
         let bad = |reason: String| Error::bad("--mount", text, reason);
         let (mut kind, mut source, mut target, mut read_only, mut propagation) = ("volume", None, None, false, None);
+        let mut owners = None;
         let mut tmpfs = Vec::new();
         for field in text.split(',') {
             match field.split_once('=').unwrap_or((field, "")) {
@@ -114,6 +128,8 @@ impl MountRequest {
                 ("readonly" | "ro", "" | "true" | "1") => read_only = true,
                 ("readonly" | "ro", "false" | "0") => read_only = false,
                 ("bind-propagation", value) => propagation = Some(value.to_owned()),
+                ("idmap", "" | "true" | "1") => owners = Some(OwnersRequest::User),
+                ("idmap", value) => owners = Some(value.parse().map_err(bad)?),
                 ("tmpfs-size", value) => tmpfs.push(format!("size={value}")),
                 ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
                 (key, _) => return Err(bad(format!("unknown field {key:?}"))),
@@ -132,7 +148,10 @@ impl MountRequest {
             ("tmpfs", Some(_)) => return Err(bad("a tmpfs has no source".into())),
             (kind, _) => return Err(bad(format!("unknown type {kind:?}: bind, volume or tmpfs"))),
         };
-        Ok(Self { source, target, read_only, propagation })
+        if owners.is_some() && matches!(source, Source::Tmpfs { .. }) {
+            return Err(bad("a tmpfs has no owners to map".into()));
+        }
+        Ok(Self { source, target, read_only, propagation, owners })
     }
 }
 
@@ -198,6 +217,25 @@ mod tests {
         assert_eq!(mount.source, Source::Bind { path: "/a".into(), create: false });
         let tmpfs = MountRequest::mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
         assert_eq!(tmpfs.source, Source::Tmpfs { options: "size=1m".into() });
+    }
+
+    #[test]
+    fn owners_are_mapped_when_asked_and_a_map_that_is_none_is_refused() {
+        let owners = |text: &str| MountRequest::volume(text).map(|mount| mount.owners);
+        assert_eq!(owners("/a:/b").unwrap(), None);
+        assert_eq!(owners("/a:/b:ro,idmap").unwrap(), Some(OwnersRequest::User));
+        let map = |inside, outside, count| namespaces::IdMap { inside, outside, count };
+        let given = OwnersRequest::Given(namespaces::IdMaps {
+            users: vec![map(1000, 0, 1), map(2000, 1, 9)],
+            groups: vec![map(100, 0, 1)],
+        });
+        assert_eq!(owners("/a:/b:idmap=uids=1000-0-1#2000-1-9;gids=100-0-1").unwrap(), Some(given.clone()));
+        let mount = MountRequest::mount("type=bind,src=/a,dst=/b,idmap=uids=1000-0-1#2000-1-9;gids=100-0-1").unwrap();
+        assert_eq!(mount.owners, Some(given));
+        for wrong in ["", "uids=1-2", "uids=a-b-c;gids=0-0-1", "uids=0-0-1", "uids=0-0-2#1-5-1;gids=0-0-1", "x=0-0-1"] {
+            assert!(owners(&format!("/a:/b:idmap={wrong}")).is_err(), "{wrong:?}");
+        }
+        assert!(MountRequest::mount("type=tmpfs,target=/t,idmap").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::id::{check_name, random_hex};
+use crate::owners::Owners;
 use crate::paths::{Paths, private_directory};
 
 /// A mount of a container with its source found or made: `Mounts` of `docker inspect`.
@@ -26,6 +27,9 @@ pub struct MountPoint {
     pub read_only: bool,
     /// `rprivate` and its kin.
     pub propagation: Option<String>,
+    /// Whose files are whose, where that differs.
+    #[serde(default)]
+    pub owners: Option<Owners>,
 }
 
 /// What is mounted.

@@ -34,7 +34,7 @@ pub(super) fn mounts(plan: &Plan<'_>) -> Result<Vec<Value>> {
     }
     let mut asked: Vec<&MountPoint> = plan.mounts.iter().collect();
     asked.sort_by_key(|mount| mount.target.components().count());
-    mounts.extend(asked.into_iter().map(requested));
+    mounts.extend(asked.into_iter().map(|mount| owned(mount, requested(mount), plan)));
     Ok(mounts)
 }
 
@@ -53,6 +53,23 @@ fn requested(mount: &MountPoint) -> Value {
             json!({ "destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": all })
         }
     }
+}
+
+/// The same mount with the owners of its files mapped, where that was asked for.
+fn owned(mount: &MountPoint, mut value: Value, plan: &Plan<'_>) -> Value {
+    let (user, _) = &plan.user;
+    let Some(maps) = mount.owners.as_ref().map(|owners| owners.maps(user.uid, user.gid)) else { return value };
+    let list = |maps: &[namespaces::IdMap]| -> Value {
+        let map =
+            |map: &namespaces::IdMap| json!({ "containerID": map.inside, "hostID": map.outside, "size": map.count });
+        maps.iter().map(map).collect()
+    };
+    value["uidMappings"] = list(&maps.users);
+    value["gidMappings"] = list(&maps.groups);
+    if let Some(options) = value["options"].as_array_mut() {
+        options.push("ridmap".into());
+    }
+    value
 }
 
 fn bind(source: &Path, target: &Path, options: &[&str]) -> Value {

@@ -101,6 +101,7 @@ fn what_was_asked_for_is_mounted_last_and_parents_first() {
         target: target.into(),
         read_only: source == "/ro",
         propagation: None,
+        owners: None,
     };
     let mounts = [
         mount(MountKind::Bind, "/ro", "/data/deep"),
@@ -112,6 +113,24 @@ fn what_was_asked_for_is_mounted_last_and_parents_first() {
     let line = |mount: &Value| format!("{} {} {}", mount["destination"], mount["source"], mount["options"]);
     let lines: Vec<String> = spec["mounts"].as_array().unwrap().iter().skip(7).map(line).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn owners_on_disk_become_the_container_s_user() {
+    let mount = MountPoint {
+        kind: MountKind::Bind,
+        source: "/mine".into(),
+        target: "/data".into(),
+        read_only: false,
+        propagation: None,
+        owners: Some(crate::owners::Owners::Of { uid: 1000, gid: 100 }),
+    };
+    let spec = spec(&CreateOptions::default(), &[mount]).unwrap();
+    let mount = spec["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/data").unwrap();
+    assert_eq!(mount["options"], json!(["rbind", "rprivate", "rw", "ridmap"]));
+    let first = |field: &str| mount[field][0].clone();
+    assert_eq!(first("uidMappings"), json!({"containerID": 1000, "hostID": 0, "size": 1}));
+    assert_eq!(first("gidMappings"), json!({"containerID": 100, "hostID": 0, "size": 1}));
 }
 
 #[test]

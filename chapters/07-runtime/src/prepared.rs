@@ -1,0 +1,79 @@
+//! Mounts that the parent makes and the child only attaches: id-mapped ones, which need power over the machine's disks.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+
+use namespaces::{IdMap, IdMaps, NamespaceKind};
+use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
+use rootfs::{DetachedMount, MountEntry, MountOptions, Recursion, Source, id_mapped};
+
+use crate::error::Error;
+use crate::plan::{has_own, id_maps};
+use crate::spec::config;
+
+/// Detached mounts by their places in the specification's list. They are gone when this is dropped.
+#[derive(Debug, Default)]
+pub struct Prepared(Vec<(usize, DetachedMount)>);
+
+impl Prepared {
+    /// Makes what a specification asks for.
+    ///
+    /// `ridmap` maps what is mounted below too; `idmap` and bare mappings the mount alone. Which ids: those of the mount's own `uidMappings` and `gidMappings`, else (`idmap`, `ridmap`) those of the
+    /// container's user namespace.
+    ///
+    /// # Errors
+    /// A mount that asks for an id map and names none, by its place in the list; what chapter 3 answers.
+    ///
+    /// # References
+    /// OCI runtime spec, config.md, "Mounts": `uidMappings`, `idmap`, `ridmap`
+    pub fn of(spec: &Spec, bundle: &Path) -> Result<Self, Error> {
+        let mut prepared = Vec::new();
+        for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+            let refused =
+                |reason: &str| config(&bundle.join("config.json"), &format!("mounts[{index}]"), reason.to_owned());
+            let empty = Vec::new();
+            let options = MountOptions::parse(mount.options().as_ref().unwrap_or(&empty))
+                .map_err(|error| refused(&error.to_string()))?;
+            let mapped = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
+            if options.id_map.is_none() && !mapped {
+                continue;
+            }
+            let depth = match (options.bind, mount.typ().as_deref()) {
+                (Some(depth), _) => depth,
+                (None, Some("bind")) => Recursion::All,
+                _ => return Err(refused("only bind mounts can be id-mapped")),
+            };
+            let reach = options.id_map.unwrap_or(Recursion::One);
+            let source = mount.source().as_ref().ok_or_else(|| refused("no source"))?;
+            let maps = maps_of(mount, spec).map_err(refused)?;
+            prepared.push((index, id_mapped::bind(&bundle.join(source), depth, reach, &maps)?));
+        }
+        Ok(Self(prepared))
+    }
+
+    /// The same entry with the mount that was made for this place in the list as its source, if one was.
+    pub(crate) fn instead_of(&self, entry: MountEntry, index: usize) -> MountEntry {
+        let found = self.0.iter().find(|(place, _)| *place == index);
+        match (found, &entry.source) {
+            (Some((_, mount)), Source::Bind(shown, _)) => {
+                let source = Source::Prepared { mount: mount.as_fd().as_raw_fd(), shown: shown.clone() };
+                MountEntry { source, ..entry }
+            }
+            _ => entry,
+        }
+    }
+}
+
+fn maps_of(mount: &Mount, spec: &Spec) -> Result<IdMaps, &'static str> {
+    let read = |list: &Vec<LinuxIdMapping>| {
+        let map =
+            |map: &LinuxIdMapping| IdMap { inside: map.container_id(), outside: map.host_id(), count: map.size() };
+        list.iter().map(map).collect()
+    };
+    match (mount.uid_mappings(), mount.gid_mappings()) {
+        (Some(users), Some(groups)) => Ok(IdMaps { users: read(users), groups: read(groups) }),
+        (None, None) if has_own(spec, NamespaceKind::User) => Ok(id_maps(spec)),
+        (None, None) => Err("idmap: neither uidMappings and gidMappings, nor a user namespace of the container's own"),
+        _ => Err("uidMappings and gidMappings belong together"),
+    }
+}
