@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use process::During;
 use rootfs::Root;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::attributes::may_travel;
-use crate::changes::{Lower, Seen, visit_changes};
+use crate::attributes::read_xattrs;
+use crate::below::Lower;
+use crate::changes::{Seen, visit_changes};
 use crate::digest::DiffId;
 use crate::disk::Found;
 use crate::error::{Error, Result};
 use crate::hashing::Hasher;
-use crate::tarball::{Attributes, Tarball, Xattrs};
+use crate::tarball::{Attributes, Tarball};
 use crate::whiteout;
 
 /// An archive that was written.
@@ -82,7 +82,7 @@ fn write_member(
         }
         first_names.insert((stat.st_dev, stat.st_ino), found.path.to_owned());
     }
-    attributes.xattrs = xattrs(found).during("listxattr", found.path.display())?;
+    attributes.xattrs = read_xattrs(found.parent, found.name).during("listxattr", found.path.display())?;
     let written = match kind {
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -102,25 +102,6 @@ fn write_member(
         _ => tarball.device(found.path, tar::EntryType::Fifo, 0, &attributes),
     };
     written.map_err(Error::Write)
-}
-
-/// The attributes that travel, in the order of their names.
-fn xattrs(found: &Found<'_>) -> Result<Xattrs, rustix::io::Errno> {
-    let path = Path::new("/proc/self/fd").join(found.parent.as_raw_fd().to_string()).join(found.name);
-    let mut names = vec![0; 64 * 1024];
-    let length = match rustix::fs::llistxattr(&path, &mut names[..]) {
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        result => result?,
-    };
-    let mut xattrs = Vec::new();
-    for name in names[..length].split(|&b| b == 0).filter(|name| may_travel(name)) {
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::lgetxattr(&path, std::ffi::OsStr::from_bytes(name), &mut value[..])?;
-        value.truncate(length);
-        xattrs.push((name.to_vec(), value));
-    }
-    xattrs.sort();
-    Ok(xattrs)
 }
 
 /// Hashes what passes through it.

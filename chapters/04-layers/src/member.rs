@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::sparse::SparseMap;
+
 /// A member of an archive. Its body, if it is a file, is read from [`Members`](crate::archive::Members).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -39,6 +41,8 @@ pub struct Time {
 pub enum Kind {
     /// A regular file of so many bytes.
     File(u64),
+    /// A regular file with holes; its body is the data of its segments, one after the other.
+    Sparse(SparseMap),
     /// Another name for an earlier member, given by its path below the root.
     HardLink(PathBuf),
     /// A symbolic link with this text, which is never interpreted here.

@@ -128,7 +128,7 @@ impl Snapshots {
         if self.has(layer) {
             return Ok(());
         }
-        let note = LayerNote { size: disk::bytes_below(&Root::open(dir)?)?, ..LayerNote::default() };
+        let note = LayerNote { size: disk::usage_below(&Root::open(dir)?)?.bytes, ..LayerNote::default() };
         let staging = self.stage()?;
         let files = staging.files();
         fs::remove_dir(&files).during("rmdir", files.display())?;
