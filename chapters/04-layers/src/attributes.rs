@@ -76,17 +76,15 @@ pub(crate) fn may_travel(name: &[u8]) -> bool {
 /// The attributes of a file that travel, in the order of their names.
 pub(crate) fn read_xattrs(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
     let path = name_of(parent).join(name);
-    let mut names = Vec::new();
-    // Most files have none, and this call alone says so.
-    match rustix::fs::llistxattr(&path, &mut [0_u8; 0][..]) {
-        Err(Errno::OPNOTSUPP) | Ok(0) => return Ok(Vec::new()),
-        Ok(length) => names.resize(length + 4096, 0),
-        Err(errno) => return Err(errno),
-    }
-    let length = rustix::fs::llistxattr(&path, &mut names[..])?;
+    // The kernel's own limit for a list of names, and for a value.
+    let mut names = vec![0; 64 * 1024];
+    let length = match rustix::fs::llistxattr(&path, &mut names[..]) {
+        // A file system without attributes.
+        Err(Errno::OPNOTSUPP) => 0,
+        result => result?,
+    };
     let mut xattrs = Vec::new();
     for name in names[..length].split(|&b| b == 0).filter(|name| may_travel(name)) {
-        // The kernel's own limit for one value.
         let mut value = vec![0; 64 * 1024];
         let length = rustix::fs::lgetxattr(&path, OsStr::from_bytes(name), &mut value[..])?;
         value.truncate(length);

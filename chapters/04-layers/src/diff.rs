@@ -31,9 +31,10 @@ pub struct Diff {
 
 /// Writes what `upper` changes against the layers `lower` (topmost first) as an uncompressed archive.
 ///
-/// One tree gives one archive: names in the order of their bytes, no names of users, no access times, whole seconds
-/// (as Docker, containerd and podman write them), and PAX records only where a header has no room. Hard links stay hard
-/// links, capabilities and `user.` attributes travel, whiteouts take their archive form.
+/// One tree gives one archive: names in the order of their bytes, no names of users, no access times, and PAX records
+/// only where a header has no room. Times keep their nanoseconds, so that the tree that comes back is the one that
+/// was (Docker and containerd cut them off). Hard links stay hard links, capabilities, lists of access and `user.`
+/// attributes travel, whiteouts take their archive form.
 ///
 /// # Errors
 /// Those of reading the tree, and [`Error::Write`].

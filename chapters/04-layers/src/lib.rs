@@ -12,7 +12,8 @@
 //! - [`digest`], [`hashing`], [`compression`]: names made of content, and bytes that are not believed before their end
 //! - [`archive`], `field`, `pax`, [`sparse`], `acl` and [`member`]: reading what a stranger wrote
 //! - [`apply()`] (the spine), `tree` and `attributes`, with [`whiteout`]s: a stranger's bytes become files
-//! - [`snapshots`], `disk`: the store of extracted layers
+//! - [`snapshots`], `staging`, `disk`: the store of extracted layers, whole or not there whatever is killed
+//! - `stack`, `below`, [`draft`]: layers by name, what one takes from those below it, and a new one over them
 //! - [`overlay`]: stacking them, and [`step`]: the stack as a root
 //! - [`changes`], [`diff()`], [`tarball`]: from an upper directory back to an archive
 //! - [`idmap`]: what differs inside a user namespace
@@ -27,6 +28,7 @@ pub mod compression;
 pub mod diff;
 pub mod digest;
 mod disk;
+pub mod draft;
 pub mod error;
 mod field;
 pub mod hashing;
@@ -36,6 +38,8 @@ pub mod overlay;
 mod pax;
 pub mod snapshots;
 pub mod sparse;
+mod stack;
+mod staging;
 pub mod step;
 pub mod tarball;
 mod tree;
@@ -47,10 +51,11 @@ pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, decompress};
 pub use diff::{Diff, diff, diff_size};
 pub use disk::Usage;
+pub use draft::Draft;
 pub use digest::{ChainId, DiffId, Digest, ParseDigestError};
 pub use error::{Error, Result};
 pub use hashing::{Hasher, HashingReader, Mismatch, VerifyingReader};
-pub use overlay::Overlay;
+pub use overlay::{Durability, Overlay};
 pub use snapshots::{LayerNote, Snapshots};
 pub use step::LayersStep;
 pub use tarball::{Attributes, Tarball};

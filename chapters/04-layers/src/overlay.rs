@@ -20,7 +20,7 @@ use crate::idmap::Ids;
 ///   lower[0] the image's topmost layer
 ///   lower[n] the image's first layer
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
     /// The directories to see through, **topmost first**.
     pub lower: Vec<PathBuf>,
@@ -28,6 +28,21 @@ pub struct Overlay {
     /// empty and on the same file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_work: Option<(PathBuf, PathBuf)>,
+    /// What becomes of changes when the machine loses power.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+/// Whether what programs in the overlay sync must reach the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// fsync(2) means what it says: for containers that are started again.
+    #[default]
+    Kept,
+    /// fsync(2) does nothing, which makes package managers many times faster: for an upper directory that a crash
+    /// throws away, or that is synced as a whole before anybody relies on it.
+    Volatile,
 }
 
 /// What `fsconfig` takes for one value, its final zero byte included.
@@ -78,6 +93,10 @@ impl Overlay {
         if let Some((upper, work)) = &self.upper_work {
             set(&context, "upperdir", &short_name(upper, &mut handles)?)?;
             set(&context, "workdir", &short_name(work, &mut handles)?)?;
+            if self.durability == Durability::Volatile {
+                step!(4, "fsconfig", "fsconfig(2)", "make fsync in it do nothing", "volatile");
+                rustix::mount::fsconfig_set_flag(&context, "volatile").map_err(|e| explain(&context, "volatile", e))?;
+            }
         }
         if Ids::here() == Ids::Namespace {
             step!(4, "fsconfig", "fsconfig(2)", "keep overlay's notes in user. attributes", "userxattr");

@@ -119,6 +119,11 @@ impl<'a> Tree<'a> {
         Ok(whiteout::make_opaque(opened, directory)?)
     }
 
+    /// Whether a member described this directory.
+    pub(crate) fn has(&self, directory: &Path) -> bool {
+        self.late.contains_key(directory)
+    }
+
     /// Removes what an earlier layer laid at a name: for trees in which layers are laid over each other.
     pub(crate) fn clear(&mut self, path: &Path) -> Result<()> {
         let Some(name) = path.file_name() else { return Ok(()) };
@@ -364,6 +369,10 @@ impl<'a> Tree<'a> {
     fn forget(&mut self, path: &Path) {
         self.last_parent = None;
         self.late.remove(path);
-        self.implied.retain(|implied| !implied.starts_with(path));
+        // Paths are ordered by their components, so all below this one stand together.
+        let gone = self.implied.range(path.to_owned()..).take_while(|implied| implied.starts_with(path));
+        for implied in gone.cloned().collect::<Vec<_>>() {
+            self.implied.remove(&implied);
+        }
     }
 }

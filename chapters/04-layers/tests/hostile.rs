@@ -306,7 +306,7 @@ fn bombs_stop_at_a_limit() {
     let sparse = raw_with(b"s", EntryType::GNUSparse, b"", b"", |header| {
         header.as_gnu_mut().unwrap().set_real_size(8 << 60);
     });
-    refused("a sparse file of 8 EiB", "number", &|_| archive(std::slice::from_ref(&sparse)));
+    refused("a sparse file of 8 EiB", "bytes in a sparse file", &|_| archive(std::slice::from_ref(&sparse)));
     let claims = raw_with(b"huge", EntryType::XHeader, b"", b"", |header| header.set_size(1 << 40));
     refused("an extension header of a terabyte", "extension header of 1099511627776", &|_| {
         archive(std::slice::from_ref(&claims))
