@@ -56,7 +56,7 @@ pub struct Members<R> {
 }
 
 /// What headers before a member said about it.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Said {
     extension: Extension,
     long_name: Option<Vec<u8>>,
@@ -78,7 +78,12 @@ impl<R: Read> Members<R> {
         let mut said = Said::default();
         loop {
             self.skip_body()?;
-            let Some(header) = self.next_header()? else { return Ok(None) };
+            let Some(header) = self.next_header()? else {
+                return match said == Said::default() {
+                    true => Ok(None),
+                    false => Err(self.refuse(b"", "an extension header without a member: unexpected end of file")),
+                };
+            };
             let size = number(&header.as_old().size).and_then(unsigned).map_err(|why| self.refuse(b"", &why))?;
             match header.entry_type() {
                 EntryType::XHeader => {
@@ -238,7 +243,9 @@ impl<R: Read> Members<R> {
     /// The map of a member of type `S`: in its header and in the blocks that follow it.
     fn old_sparse_map(&mut self, header: &Header, stored: u64) -> Result<SparseMap> {
         let refuse = |this: &Self, why: String| this.refuse(&header.path_bytes(), &why);
-        let Some(gnu) = header.as_gnu() else { return Err(refuse(self, "a sparse member without GNU's header".into())) };
+        let Some(gnu) = header.as_gnu() else {
+            return Err(refuse(self, "a sparse member without GNU's header".into()));
+        };
         let mut numbers = Vec::new();
         let mut pair = |offset: &[u8], length: &[u8]| -> Result<(), String> {
             // A pair that is not used is all zeros; one that is has digits.
@@ -271,6 +278,9 @@ impl<R: Read> Members<R> {
         if said.map_in_body().map_err(|why| self.refuse(name, &why))? {
             loop {
                 let mut block = [0; BLOCK];
+                if stored < BLOCK as u64 {
+                    return Err(self.refuse(name, "its sparse map is malformed"));
+                }
                 Body(self).read_exact(&mut block).map_err(Error::Read)?;
                 stored -= BLOCK as u64;
                 if lines.take(&block).map_err(|why| self.refuse(name, &why))? {

@@ -85,6 +85,10 @@ pub(crate) fn read_xattrs(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Vec<(V
     };
     let mut xattrs = Vec::new();
     for name in names[..length].split(|&b| b == 0).filter(|name| may_travel(name)) {
+        // A record's key ends at the first "=": no archive can hold such a name.
+        if name.contains(&b'=') {
+            continue;
+        }
         let mut value = vec![0; 64 * 1024];
         let length = rustix::fs::lgetxattr(&path, OsStr::from_bytes(name), &mut value[..])?;
         value.truncate(length);

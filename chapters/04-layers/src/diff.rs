@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use process::During;
+use process::{CallError, During};
 use rootfs::Root;
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -17,6 +16,7 @@ use crate::digest::DiffId;
 use crate::disk::Found;
 use crate::error::{Error, Result};
 use crate::hashing::Hasher;
+use crate::member::LONGEST_PATH;
 use crate::tarball::{Attributes, Tarball};
 use crate::whiteout;
 
@@ -74,6 +74,10 @@ fn write_member(
     found: &Found<'_>,
     first_names: &mut HashMap<(u64, u64), PathBuf>,
 ) -> Result<()> {
+    if found.path.as_os_str().len() > LONGEST_PATH {
+        let reason = format!("its path is longer than {LONGEST_PATH} bytes, and nobody could extract it");
+        return Err(CallError::refused("archive", found.name.display(), reason).into());
+    }
     let stat = &found.stat;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let mut attributes = Attributes::of(stat);

@@ -100,7 +100,7 @@ impl Time {
 }
 
 /// The longest path that Linux takes in one piece, without its final zero byte.
-const LONGEST_PATH: usize = 4095;
+pub(crate) const LONGEST_PATH: usize = 4095;
 /// The longest name of one file on every Linux file system of note.
 const LONGEST_NAME: usize = 255;
 

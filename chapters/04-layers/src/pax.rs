@@ -58,10 +58,10 @@ pub(crate) fn parse(mut records: &[u8]) -> Result<Extension, String> {
 }
 
 impl Extension {
-    /// A list in text is an attribute like any other; one with names of another machine's users is an empty one,
-    /// which the kernel refuses, so that it is counted as left out.
+    /// A list in text is an attribute like any other; one with names of another machine's users becomes one that the
+    /// kernel refuses, so that it is counted as left out. (An empty one it would take, as a removal.)
     fn add_acl(&mut self, attribute: &[u8], text: &[u8]) {
-        self.xattrs.push((attribute.to_vec(), acl::attribute_of(text).unwrap_or_default()));
+        self.xattrs.push((attribute.to_vec(), acl::attribute_of(text).unwrap_or(vec![0])));
     }
 }
 
@@ -120,16 +120,14 @@ pub(crate) fn time_text(time: Time) -> String {
 }
 
 /// One record, with the length that counts itself.
-pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn record(key: impl AsRef<[u8]>, value: &[u8]) -> Vec<u8> {
+    let key = key.as_ref();
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
         length = rest + length.to_string().len();
     }
-    let mut record = format!("{length} {key}=").into_bytes();
-    record.extend_from_slice(value);
-    record.push(b'\n');
-    record
+    [format!("{length} ").as_bytes(), key, b"=", value, b"\n"].concat()
 }
 
 #[cfg(test)]

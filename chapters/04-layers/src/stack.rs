@@ -15,7 +15,7 @@ use crate::below::{Lower, Shown};
 use crate::digest::{ChainId, DiffId};
 use crate::disk;
 use crate::draft::Draft;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::member::{Kind, Member};
 use crate::overlay::Overlay;
 use crate::snapshots::{NOTE, Snapshots};
@@ -48,7 +48,7 @@ impl Snapshots {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoLayer`]; a hard link to a file that no layer below has.
+    /// [`Error::NoLayer`](crate::Error::NoLayer); a hard link to a file that no layer below has.
     pub fn stack(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>> {
         let mut stack = Vec::new();
         for (index, layer) in layers.iter().enumerate() {
@@ -155,7 +155,10 @@ impl<'a> Mending<'a> {
                 Kind::File(_) => tree.lay(&member, &mut file.open()?)?,
                 _ => tree.lay(&member, &mut std::io::empty())?,
             }
-            tree.lay(&Member { path: link.clone(), kind: Kind::HardLink(target.clone()), ..member }, &mut std::io::empty())?;
+            tree.lay(
+                &Member { path: link.clone(), kind: Kind::HardLink(target.clone()), ..member },
+                &mut std::io::empty(),
+            )?;
         }
         Ok(tree.finish()?.entries)
     }
@@ -180,4 +183,3 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 }
-

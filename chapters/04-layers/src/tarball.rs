@@ -171,8 +171,7 @@ impl<W: Write> Tarball<W> {
             ustar.set_device_minor(device.1);
         }
         for (name, value) in &attributes.xattrs {
-            let key = format!("{}{}", pax::XATTR, String::from_utf8_lossy(name));
-            records.extend(pax::record(&key, value));
+            records.extend(pax::record([pax::XATTR.as_bytes(), name].concat(), value));
         }
         if !records.is_empty() {
             self.records(&records)?;
