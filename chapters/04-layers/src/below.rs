@@ -1,6 +1,7 @@
 //! The layers below: what a path means in a stack, if it means anything.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,6 +74,24 @@ impl Lower {
             }
         }
         Ok(None)
+    }
+
+    /// What they show in the directory `path`; nothing, if it is none.
+    pub(crate) fn names(&self, path: &Path) -> Result<Vec<OsString>, CallError> {
+        let mut seen = HashSet::new();
+        let mut shown = Vec::new();
+        for directory in self.merged(path)? {
+            for name in disk::names(&directory).during("readdir", path.display())? {
+                // The topmost that has the name decides whether it is shown.
+                if seen.insert(name.clone())
+                    && stat(&directory, &name)?.is_some_and(|stat| !whiteout::is_whiteout(&stat))
+                {
+                    shown.push(name);
+                }
+            }
+        }
+        shown.sort_unstable();
+        Ok(shown)
     }
 
     /// The directories that together make up the directory `path`, topmost first.

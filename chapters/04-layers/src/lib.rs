@@ -14,7 +14,7 @@
 //! - [`apply()`] (the spine), `tree` and `attributes`, with [`whiteout`]s: a stranger's bytes become files
 //! - [`snapshots`], `staging`, `disk`: the store of extracted layers, whole or not there whatever is killed
 //! - `stack`, `below`, [`draft`]: layers by name, what one takes from those below it, and a new one over them
-//! - [`overlay`]: stacking them, and [`step`]: the stack as a root
+//! - [`overlay`]: stacking them, `joined`: on older kernels, [`copied`]: without the kernel; [`step`]: the stack as a root
 //! - [`changes`], [`diff()`], [`tarball`]: from an upper directory back to an archive
 //! - [`idmap`]: what differs inside a user namespace
 
@@ -25,6 +25,7 @@ mod attributes;
 mod below;
 pub mod changes;
 pub mod compression;
+pub mod copied;
 pub mod diff;
 pub mod digest;
 mod disk;
@@ -33,6 +34,7 @@ pub mod error;
 mod field;
 pub mod hashing;
 pub mod idmap;
+mod joined;
 pub mod member;
 pub mod overlay;
 mod pax;
@@ -49,6 +51,7 @@ pub use apply::{Applied, ApplyOptions, Below, OpenEnds, Ownership, apply};
 pub use archive::Limits;
 pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, decompress};
+pub use copied::{diff_trees, lay_out};
 pub use diff::{Diff, diff, diff_size};
 pub use digest::{ChainId, DiffId, Digest, ParseDigestError};
 pub use disk::Usage;
