@@ -44,6 +44,12 @@ pub fn cgroup_v2() -> bool {
     met(controllers.contains("memory"), "cgroup v2 with its controllers")
 }
 
+/// The test needs loop devices, to have a file system of its own in a file.
+pub fn loop_devices() -> bool {
+    let control = std::fs::OpenOptions::new().read(true).write(true).open("/dev/loop-control");
+    met(control.is_ok(), "loop devices")
+}
+
 /// Where a program is, if it is in `PATH` or in the directories of the administrator's programs.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,8 +1,10 @@
 //! Applying an archive to a directory: the one place where a stranger's bytes become files.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use rootfs::Root;
+use serde::{Deserialize, Serialize};
 
 use crate::archive::{Limits, Members};
 use crate::error::{Error, Result};
@@ -18,6 +20,39 @@ pub struct ApplyOptions {
     pub limits: Limits,
     /// What to do about owners and devices that cannot be made here.
     pub ownership: Ownership,
+    /// What to do about names of the layers below.
+    pub below: Below,
+}
+
+/// What an archive may assume to be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Below {
+    /// Nothing: it is all there is. A hard link to a file that it does not have is an error.
+    Nothing,
+    /// Layers that are not known yet. What depends on them is noted as [`OpenEnds`], to be made once they are.
+    Unknown,
+}
+
+/// What cannot be made without the layers below.
+///
+/// Layers are extracted alone, so that images can share them. Nearly all can be: builders write each directory above a
+/// file that they write, and a file whenever they write a second name of it. But the specification asks for
+/// neither, and some archives rely on the files below them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenEnds {
+    /// Directories that only longer names imply. If there is one below, its owner, mode and times count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implied: Vec<PathBuf>,
+    /// Hard links, each with its target, which can only be in a layer below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<(PathBuf, PathBuf)>,
+}
+
+impl OpenEnds {
+    /// Whether the layer is the same on whatever it lies.
+    pub fn is_empty(&self) -> bool {
+        self.implied.is_empty() && self.links.is_empty()
+    }
 }
 
 /// What to do where this process may not make a file as the archive says: owners that do not exist in its user
@@ -42,7 +77,7 @@ impl Ownership {
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), ownership: Ownership::here() }
+        Self { limits: Limits::default(), ownership: Ownership::here(), below: Below::Nothing }
     }
 }
 
@@ -61,6 +96,8 @@ pub struct Applied {
     pub devices_skipped: u64,
     /// Extended attributes that are not for layers to set, or that this file system does not take.
     pub xattrs_skipped: u64,
+    /// What depends on the layers below.
+    pub open_ends: OpenEnds,
 }
 
 /// Applies an uncompressed archive to the directory `into`, which should be empty.

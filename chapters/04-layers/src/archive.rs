@@ -16,8 +16,10 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 use crate::error::{Error, Result};
+use crate::field::{agreed_size, number, unsigned, until_zero, valid_id};
 use crate::member::{Kind, Member, Time, link_text, path_inside};
 use crate::pax::{self, Extension};
+use crate::sparse::{MapLines, SparseMap, SparseRecords, too_many};
 
 /// How much an archive may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,8 @@ impl Default for Limits {
 }
 
 const BLOCK: usize = 512;
+/// Where the pairs of a sparse map end in a block of them; the next byte says whether another block follows.
+const SPARSE_END: usize = 21 * 24;
 
 /// The members of an archive, one after the other.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ pub struct Members<R> {
 }
 
 /// What headers before a member said about it.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Said {
     extension: Extension,
     long_name: Option<Vec<u8>>,
@@ -74,7 +78,12 @@ impl<R: Read> Members<R> {
         let mut said = Said::default();
         loop {
             self.skip_body()?;
-            let Some(header) = self.next_header()? else { return Ok(None) };
+            let Some(header) = self.next_header()? else {
+                return match said == Said::default() {
+                    true => Ok(None),
+                    false => Err(self.refuse(b"", "an extension header without a member: unexpected end of file")),
+                };
+            };
             let size = number(&header.as_old().size).and_then(unsigned).map_err(|why| self.refuse(b"", &why))?;
             match header.entry_type() {
                 EntryType::XHeader => {
@@ -85,7 +94,11 @@ impl<R: Read> Members<R> {
                 EntryType::XGlobalHeader => drop(self.extension_body(size)?),
                 EntryType::GNULongName => said.long_name = Some(until_zero(&self.extension_body(size)?).to_vec()),
                 EntryType::GNULongLink => said.long_link = Some(until_zero(&self.extension_body(size)?).to_vec()),
-                _ => return self.member(&header, size, said).map(Some),
+                EntryType::GNUSparse => {
+                    let map = self.old_sparse_map(&header, said.extension.size.unwrap_or(size))?;
+                    return self.member(&header, size, said, Some(map)).map(Some);
+                }
+                _ => return self.member(&header, size, said, None).map(Some),
             }
         }
     }
@@ -175,9 +188,11 @@ impl<R: Read> Members<R> {
     }
 
     /// Puts together what the header and its extensions say.
-    fn member(&mut self, header: &Header, size: u64, said: Said) -> Result<Member> {
+    fn member(&mut self, header: &Header, size: u64, said: Said, map: Option<SparseMap>) -> Result<Member> {
         let extension = said.extension;
-        let name = extension.path.or(said.long_name).unwrap_or_else(|| header.path_bytes().into_owned());
+        // A sparse member's own name is one that programs may use which cannot put it together.
+        let name = extension.sparse.name.clone().or(extension.path);
+        let name = name.or(said.long_name).unwrap_or_else(|| header.path_bytes().into_owned());
         let link = extension.link.or(said.long_link);
         let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
         let read = || {
@@ -191,7 +206,10 @@ impl<R: Read> Members<R> {
             Ok::<_, String>(Member {
                 number: self.headers,
                 path: path_inside(&name, self.limits.depth)?,
-                kind: kind(header, &name, &link, size, self.limits.depth)?,
+                kind: match &map {
+                    Some(map) => Kind::Sparse(map.clone()),
+                    None => kind(header, &name, &link, size, self.limits.depth)?,
+                },
                 mode: (unsigned(number(&fields.mode)?)? & 0o7777) as u32,
                 uid: id(extension.uid, &fields.uid)?,
                 gid: id(extension.gid, &fields.gid)?,
@@ -202,11 +220,76 @@ impl<R: Read> Members<R> {
                 xattrs: extension.xattrs,
             })
         };
-        let member = read().map_err(|why| self.refuse(&name, &why))?;
-        if let Kind::File(size) = member.kind {
-            self.start_body(size);
+        let mut member = read().map_err(|why| self.refuse(&name, &why))?;
+        match &member.kind {
+            Kind::File(size) => {
+                self.start_body(*size);
+                if let Some(map) = self.pax_sparse_map(&extension.sparse, *size, &name)? {
+                    member.kind = Kind::Sparse(map);
+                }
+            }
+            Kind::Sparse(map) => self.start_body(map.segments.iter().map(|segment| segment.length).sum()),
+            _ => {}
         }
-        Ok(member)
+        match &member.kind {
+            // The data is bounded by the archive's size, the holes by nothing else.
+            Kind::Sparse(map) if map.size > self.limits.bytes => {
+                Err(Error::Limit { limit: self.limits.bytes, what: "bytes in a sparse file" })
+            }
+            _ => Ok(member),
+        }
+    }
+
+    /// The map of a member of type `S`: in its header and in the blocks that follow it.
+    fn old_sparse_map(&mut self, header: &Header, stored: u64) -> Result<SparseMap> {
+        let refuse = |this: &Self, why: String| this.refuse(&header.path_bytes(), &why);
+        let Some(gnu) = header.as_gnu() else {
+            return Err(refuse(self, "a sparse member without GNU's header".into()));
+        };
+        let mut numbers = Vec::new();
+        let mut pair = |offset: &[u8], length: &[u8]| -> Result<(), String> {
+            // A pair that is not used is all zeros; one that is has digits.
+            if length[0] != 0 {
+                numbers.extend([number(offset).and_then(unsigned)?, number(length).and_then(unsigned)?]);
+            }
+            if numbers.len() > 2 * crate::sparse::MOST_SEGMENTS { Err(too_many()) } else { Ok(()) }
+        };
+        for entry in &gnu.sparse {
+            pair(&entry.offset, &entry.numbytes).map_err(|why| refuse(self, why))?;
+        }
+        let mut more = gnu.isextended[0] != 0;
+        while more {
+            let Some(block) = self.block()? else { return Err(Error::Read(io::ErrorKind::UnexpectedEof.into())) };
+            for entry in block[..SPARSE_END].chunks_exact(24) {
+                pair(&entry[..12], &entry[12..]).map_err(|why| refuse(self, why))?;
+            }
+            more = block[SPARSE_END] != 0;
+        }
+        let size = number(&gnu.realsize).and_then(unsigned);
+        size.and_then(|size| SparseMap::new(size, &numbers, stored)).map_err(|why| refuse(self, why))
+    }
+
+    /// The map of a member that records call sparse; in version 1.0 it is the beginning of the body.
+    fn pax_sparse_map(&mut self, said: &SparseRecords, stored: u64, name: &[u8]) -> Result<Option<SparseMap>> {
+        let Some(size) = said.size else { return Ok(None) };
+        let mut lines = MapLines::default();
+        let mut numbers = said.numbers.as_slice();
+        let mut stored = stored;
+        if said.map_in_body().map_err(|why| self.refuse(name, &why))? {
+            loop {
+                let mut block = [0; BLOCK];
+                if stored < BLOCK as u64 {
+                    return Err(self.refuse(name, "its sparse map is malformed"));
+                }
+                Body(self).read_exact(&mut block).map_err(Error::Read)?;
+                stored -= BLOCK as u64;
+                if lines.take(&block).map_err(|why| self.refuse(name, &why))? {
+                    break;
+                }
+            }
+            numbers = lines.numbers();
+        }
+        SparseMap::new(size, numbers, stored).map(Some).map_err(|why| self.refuse(name, &why))
     }
 }
 
@@ -249,84 +332,10 @@ fn kind(header: &Header, name: &[u8], link: &[u8], size: u64, depth: usize) -> R
         EntryType::Char => Kind::CharDevice(device(major)?, device(minor)?),
         EntryType::Block => Kind::BlockDevice(device(major)?, device(minor)?),
         EntryType::Fifo => Kind::Fifo,
-        EntryType::GNUSparse => return Err("sparse members are not supported".into()),
         other => return Err(format!("members of type {:?} are not supported", char::from(other.as_byte()))),
     };
     match size {
         0 => Ok(kind),
         _ => Err(format!("it is no file, and has a body of {size} bytes")),
-    }
-}
-
-/// The size on which header and extension agree. A header cannot hold 8 GiB in octal and then says 0.
-fn agreed_size(header: u64, extension: Option<u64>) -> Result<u64, String> {
-    match extension {
-        None => Ok(header),
-        Some(size) if size == header || (header == 0 && size >= 8 << 30) => Ok(size),
-        Some(size) => Err(format!("its size is {header} in the header and {size} in the extension")),
-    }
-}
-
-fn valid_id(id: u64) -> Result<u32, String> {
-    // 4294967295 is -1, which means "leave it alone" to chown(2).
-    u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(|| format!("its owner {id} is out of range"))
-}
-
-fn unsigned(number: i128) -> Result<u64, String> {
-    u64::try_from(number).map_err(|_| "a number in its header is out of range".to_owned())
-}
-
-fn until_zero(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&b| b == 0).next().unwrap_or(bytes)
-}
-
-/// A number in a header: octal digits, or, with the highest bit set, two's complement in what is left (base 256).
-fn number(field: &[u8]) -> Result<i128, String> {
-    let malformed = || format!("{:?} is not a number", String::from_utf8_lossy(field));
-    match field {
-        [first @ (0x80 | 0xff), rest @ ..] => {
-            let negative = *first == 0xff;
-            let start = if negative { -1 } else { 0 };
-            // 11 bytes hold 88 bits, so an i128 takes them all; whether they make sense is for the caller.
-            Ok(rest.iter().fold(start, |number, &b| (number << 8) | i128::from(b)))
-        }
-        _ => {
-            let text = field.trim_ascii_start();
-            let end = text.iter().position(|&b| b == 0 || b == b' ').unwrap_or(text.len());
-            let digits = &text[..end];
-            if !digits.iter().all(|b| matches!(b, b'0'..=b'7')) || !text[end..].iter().all(|&b| b == 0 || b == b' ') {
-                return Err(malformed());
-            }
-            Ok(digits.iter().fold(0, |number, &b| (number << 3) | i128::from(b - b'0')))
-        }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_octal_or_base_256() {
-        assert_eq!(number(b"0000644\0").unwrap(), 0o644);
-        assert_eq!(number(b"   644 \0").unwrap(), 0o644);
-        assert_eq!(number(b"\0\0\0\0\0\0\0\0").unwrap(), 0);
-        assert_eq!(number(b"\x80\0\0\0\0\0\0\0\0\0\x01\0").unwrap(), 256);
-        assert_eq!(number(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe").unwrap(), -2);
-        for malformed in [&b"0000648\0"[..], b"12 34\0\0\0", b"-0000644", b"\x81\0\0\0\0\0\0\0"] {
-            assert!(number(malformed).is_err(), "{malformed:?}");
-        }
-        assert!(unsigned(number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff").unwrap()).is_err());
-    }
-
-    #[test]
-    fn sizes_must_agree_unless_the_header_cannot_hold_them() {
-        assert_eq!(agreed_size(5, None), Ok(5));
-        assert_eq!(agreed_size(5, Some(5)), Ok(5));
-        assert_eq!(agreed_size(0, Some(9 << 30)), Ok(9 << 30));
-        for (header, extension) in [(5, 6), (6, 5), (0, 512), (512, 0)] {
-            assert!(agreed_size(header, Some(extension)).is_err());
-        }
     }
 }

@@ -1,14 +1,15 @@
 //! Owner, mode, attributes and times of one file, set on the file itself and never through a link.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use process::{CallError, During};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use crate::acl;
 use crate::member::{Kind, Member, Time};
 
 /// A file that exists: open, or a name in an open directory (for what cannot be opened without effects).
@@ -41,6 +42,10 @@ pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Re
         set_mode(node, Mode::from_raw_mode(mode)).during("chmod", member.path.display())?;
     }
     for (name, value) in &member.xattrs {
+        if *name == acl::DEFAULT {
+            // What is made in the directory later would inherit it: `Tree` sets it last.
+            continue;
+        }
         if !may_travel(name) {
             left.xattrs += 1;
             continue;
@@ -49,6 +54,8 @@ pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Re
             // Linux has user attributes on files and directories only, and some file systems have none.
             Err(Errno::OPNOTSUPP) => left.xattrs += 1,
             Err(Errno::PERM | Errno::INVAL) if where_possible || name.starts_with(b"user.") => left.xattrs += 1,
+            // A list of access that names nobody whom this machine could know.
+            Err(Errno::INVAL | Errno::RANGE) if *name == acl::ACCESS => left.xattrs += 1,
             result => result.during("setxattr on", member.path.display()).map_err(|e| e.with(lossy(name)))?,
         }
     }
@@ -58,10 +65,37 @@ pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Re
 
 /// Whether an attribute may come out of an archive or go into one.
 ///
-/// Capabilities of programs and what users noted: yes. `trusted.` and `system.` are the kernel's; and an attribute that
-/// overlayfs itself reads could redirect a name to any other file of the layers below.
+/// Capabilities of programs, lists of access, and what users noted: yes. `trusted.` and the rest of `system.` are the
+/// kernel's, `security.` labels those of one machine's policy; and an attribute that overlayfs itself reads could
+/// redirect a name to any other file of the layers below.
 pub(crate) fn may_travel(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    matches!(name, b"security.capability" | acl::ACCESS | acl::DEFAULT)
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+}
+
+/// The attributes of a file that travel, in the order of their names.
+pub(crate) fn read_xattrs(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    let path = name_of(parent).join(name);
+    // The kernel's own limit for a list of names, and for a value.
+    let mut names = vec![0; 64 * 1024];
+    let length = match rustix::fs::llistxattr(&path, &mut names[..]) {
+        // A file system without attributes.
+        Err(Errno::OPNOTSUPP) => 0,
+        result => result?,
+    };
+    let mut xattrs = Vec::new();
+    for name in names[..length].split(|&b| b == 0).filter(|name| may_travel(name)) {
+        // A record's key ends at the first "=": no archive can hold such a name.
+        if name.contains(&b'=') {
+            continue;
+        }
+        let mut value = vec![0; 64 * 1024];
+        let length = rustix::fs::lgetxattr(&path, OsStr::from_bytes(name), &mut value[..])?;
+        value.truncate(length);
+        xattrs.push((name.to_vec(), value));
+    }
+    xattrs.sort();
+    Ok(xattrs)
 }
 
 /// Sets both times of a file.
@@ -89,16 +123,16 @@ fn set_mode(node: Node<'_>, mode: Mode) -> Result<(), Errno> {
         Node::Name(parent, name) => {
             // There is no fchmodat that does not follow, before Linux 6.6; but a handle follows nothing.
             let handle = path_handle(parent, name)?;
-            rustix::fs::chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), mode)
+            rustix::fs::chmod(name_of(handle.as_fd()), mode)
         }
     }
 }
 
-fn set_xattr(node: Node<'_>, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
+pub(crate) fn set_xattr(node: Node<'_>, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
     match node {
         Node::Open(file) => rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()),
         Node::Name(parent, file) => {
-            let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(file);
+            let path = name_of(parent).join(file);
             rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
         }
     }
@@ -113,6 +147,11 @@ fn path_handle(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// The name of what a descriptor is open on, for calls that take only names. It leads there and nowhere else.
+pub(crate) fn name_of(descriptor: BorrowedFd<'_>) -> PathBuf {
+    Path::new("/proc/self/fd").join(descriptor.as_raw_fd().to_string())
+}
+
 fn lossy(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
@@ -123,7 +162,7 @@ mod tests {
 
     #[test]
     fn only_harmless_attributes_travel() {
-        for name in ["security.capability", "user.comment", "user.overlayish"] {
+        for name in ["security.capability", "system.posix_acl_access", "user.comment", "user.overlayish"] {
             assert!(may_travel(name.as_bytes()), "{name}");
         }
         for name in [
@@ -132,7 +171,7 @@ mod tests {
             "user.overlay.redirect",
             "user.overlay.whiteout",
             "security.selinux",
-            "system.posix_acl_access",
+            "system.nfs4_acl",
             "",
         ] {
             assert!(!may_travel(name.as_bytes()), "{name}");

@@ -1,15 +1,13 @@
 //! What an overlay's upper directory changes, against the layers below it.
 
-use std::ffi::OsStr;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rootfs::Root;
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::FileType;
 
+use crate::below::Lower;
 use crate::disk::{self, Found};
 use crate::error::Result;
-use crate::tree::stat;
 use crate::whiteout;
 
 /// How a path changed, with the letter that `docker diff` prints.
@@ -51,7 +49,7 @@ pub fn changes(upper: &Root, lower: &[PathBuf]) -> Result<Vec<Change>> {
     let lower = Lower::open(lower)?;
     let mut changes = Vec::new();
     visit_changes(upper, &lower, &mut |found, seen| {
-        let there = lower.has(found.path);
+        let there = lower.has(found.path)?;
         let path = Path::new("/").join(found.path);
         match (seen, there) {
             (Seen::Whiteout, _) => changes.push(Change { path, kind: ChangeKind::Deleted }),
@@ -91,11 +89,11 @@ pub(crate) fn visit_changes(
             // A socket means nothing without the process that made it.
             FileType::Socket => return Ok(()),
             FileType::CharacterDevice if whiteout::is_whiteout(&found.stat) => Seen::Whiteout,
-            FileType::Directory if is_opaque(found) && lower.has_directory(found.path) => Seen::Opaque,
+            FileType::Directory if is_opaque(found) && lower.has_directory(found.path)? => Seen::Opaque,
             FileType::Directory => Seen::Directory,
             _ => Seen::File,
         };
-        if seen == Seen::Whiteout && !lower.has(found.path) {
+        if seen == Seen::Whiteout && !lower.has(found.path)? {
             return Ok(());
         }
         visit(found, seen)
@@ -104,52 +102,4 @@ pub(crate) fn visit_changes(
 
 fn is_opaque(found: &Found<'_>) -> bool {
     disk::open_directory(found.parent, found.name).is_ok_and(whiteout::is_opaque)
-}
-
-/// The layers below an upper directory, topmost first.
-pub(crate) struct Lower(Vec<Root>);
-
-impl Lower {
-    pub(crate) fn open(layers: &[PathBuf]) -> Result<Self> {
-        Ok(Self(layers.iter().map(|layer| Root::open(layer)).collect::<std::result::Result<_, _>>()?))
-    }
-
-    /// Whether the layers below show anything at `path`.
-    pub(crate) fn has(&self, path: &Path) -> bool {
-        self.find(path).is_some()
-    }
-
-    fn has_directory(&self, path: &Path) -> bool {
-        self.find(path).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-    }
-
-    /// The topmost layer that says something about `path` decides: it has it, or hides it.
-    fn find(&self, path: &Path) -> Option<Stat> {
-        self.0.iter().find_map(|layer| says(layer, path)).flatten()
-    }
-}
-
-/// What one layer says about a path: nothing, that it is hidden, or what is there.
-fn says(layer: &Root, path: &Path) -> Option<Option<Stat>> {
-    let mut directory = layer.open_in(Path::new(""), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
-    let mut hidden = false;
-    let mut parts = path.iter().peekable();
-    while let Some(part) = parts.next() {
-        let Some(found) = at(&directory, part) else { return hidden.then_some(None) };
-        match FileType::from_raw_mode(found.st_mode) {
-            _ if whiteout::is_whiteout(&found) => return Some(None),
-            _ if parts.peek().is_none() => return Some(Some(found)),
-            FileType::Directory => {
-                directory = disk::open_directory(directory.as_fd(), part).ok()?;
-                hidden = hidden || whiteout::is_opaque(&directory);
-            }
-            // A file or a link stands where a directory would have to be.
-            _ => return Some(None),
-        }
-    }
-    None
-}
-
-fn at(directory: impl AsFd, name: &OsStr) -> Option<Stat> {
-    stat(directory, name).ok().flatten()
 }

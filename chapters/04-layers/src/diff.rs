@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use process::During;
+use process::{CallError, During};
 use rootfs::Root;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::attributes::may_travel;
-use crate::changes::{Lower, Seen, visit_changes};
+use crate::attributes::read_xattrs;
+use crate::below::Lower;
+use crate::changes::{Seen, visit_changes};
 use crate::digest::DiffId;
 use crate::disk::Found;
 use crate::error::{Error, Result};
 use crate::hashing::Hasher;
-use crate::tarball::{Attributes, Tarball, Xattrs};
+use crate::member::LONGEST_PATH;
+use crate::tarball::{Attributes, Tarball};
 use crate::whiteout;
 
 /// An archive that was written.
@@ -31,9 +31,10 @@ pub struct Diff {
 
 /// Writes what `upper` changes against the layers `lower` (topmost first) as an uncompressed archive.
 ///
-/// One tree gives one archive: names in the order of their bytes, no names of users, no access times, whole seconds
-/// (as Docker, containerd and podman write them), and PAX records only where a header has no room. Hard links stay hard
-/// links, capabilities and `user.` attributes travel, whiteouts take their archive form.
+/// One tree gives one archive: names in the order of their bytes, no names of users, no access times, and PAX records
+/// only where a header has no room. Times keep their nanoseconds, so that the tree that comes back is the one that
+/// was (Docker and containerd cut them off). Hard links stay hard links, capabilities, lists of access and `user.`
+/// attributes travel, whiteouts take their archive form.
 ///
 /// # Errors
 /// Those of reading the tree, and [`Error::Write`].
@@ -42,21 +43,16 @@ pub struct Diff {
 /// OCI image specification, layer.md, "Creating"
 pub fn diff(upper: &Root, lower: &[PathBuf], out: impl Write) -> Result<Diff> {
     let lower = Lower::open(lower)?;
-    let mut tarball = Tarball::new(HashingWriter { inner: out, hasher: Hasher::new() });
-    let mut first_names = HashMap::new();
+    let mut writing = Writing::new(out);
     visit_changes(upper, &lower, &mut |found, seen| match seen {
-        Seen::Whiteout => tarball.empty_file(&whiteout::archive_name(found.path)).map_err(Error::Write),
-        Seen::File => write_member(&mut tarball, found, &mut first_names),
-        Seen::Directory => write_member(&mut tarball, found, &mut first_names),
+        Seen::Whiteout => writing.empty(&whiteout::archive_name(found.path)),
+        Seen::File | Seen::Directory => writing.member(found),
         Seen::Opaque => {
-            write_member(&mut tarball, found, &mut first_names)?;
-            tarball.empty_file(&whiteout::opaque_name(found.path)).map_err(Error::Write)
+            writing.member(found)?;
+            writing.empty(&whiteout::opaque_name(found.path))
         }
     })?;
-    let mut out = tarball.finish().map_err(Error::Write)?;
-    out.flush().map_err(Error::Write)?;
-    let size = out.hasher.size();
-    Ok(Diff { diff_id: DiffId(out.hasher.finish()), size })
+    writing.finish()
 }
 
 /// The number of bytes and the diff id that [`diff`] would write.
@@ -67,64 +63,78 @@ pub fn diff_size(upper: &Root, lower: &[PathBuf]) -> Result<Diff> {
     diff(upper, lower, io::sink())
 }
 
-/// Writes one file, directory, link or device.
-fn write_member(
-    tarball: &mut Tarball<impl Write>,
-    found: &Found<'_>,
-    first_names: &mut HashMap<(u64, u64), PathBuf>,
-) -> Result<()> {
-    let stat = &found.stat;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    let mut attributes = Attributes::of(stat);
-    if stat.st_nlink > 1 && kind != FileType::Directory {
-        if let Some(first) = first_names.get(&(stat.st_dev, stat.st_ino)) {
-            return tarball.hard_link(found.path, first, &attributes).map_err(Error::Write);
-        }
-        first_names.insert((stat.st_dev, stat.st_ino), found.path.to_owned());
-    }
-    attributes.xattrs = xattrs(found).during("listxattr", found.path.display())?;
-    let written = match kind {
-        FileType::RegularFile => {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(found.parent, found.name, flags, Mode::empty());
-            let file = File::from(file.during("open", found.path.display())?);
-            let size = u64::try_from(stat.st_size).unwrap_or(0);
-            tarball.file(found.path, size, &attributes, file)
-        }
-        FileType::Symlink => {
-            let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new());
-            let target = target.during("readlink", found.path.display())?;
-            tarball.symlink(found.path, target.as_bytes(), &attributes)
-        }
-        FileType::Directory => tarball.directory(found.path, &attributes),
-        FileType::CharacterDevice => tarball.device(found.path, tar::EntryType::Char, stat.st_rdev, &attributes),
-        FileType::BlockDevice => tarball.device(found.path, tar::EntryType::Block, stat.st_rdev, &attributes),
-        _ => tarball.device(found.path, tar::EntryType::Fifo, 0, &attributes),
-    };
-    written.map_err(Error::Write)
+/// An archive of files being written, with its digest.
+pub(crate) struct Writing<W> {
+    tarball: Tarball<HashingWriter<W>>,
+    /// Of each file with several names, the one that is written.
+    first_names: HashMap<(u64, u64), PathBuf>,
 }
 
-/// The attributes that travel, in the order of their names.
-fn xattrs(found: &Found<'_>) -> Result<Xattrs, rustix::io::Errno> {
-    let path = Path::new("/proc/self/fd").join(found.parent.as_raw_fd().to_string()).join(found.name);
-    let mut names = vec![0; 64 * 1024];
-    let length = match rustix::fs::llistxattr(&path, &mut names[..]) {
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        result => result?,
-    };
-    let mut xattrs = Vec::new();
-    for name in names[..length].split(|&b| b == 0).filter(|name| may_travel(name)) {
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::lgetxattr(&path, std::ffi::OsStr::from_bytes(name), &mut value[..])?;
-        value.truncate(length);
-        xattrs.push((name.to_vec(), value));
+impl<W: Write> Writing<W> {
+    pub(crate) fn new(out: W) -> Self {
+        let tarball = Tarball::new(HashingWriter { inner: out, hasher: Hasher::new() });
+        Self { tarball, first_names: HashMap::new() }
     }
-    xattrs.sort();
-    Ok(xattrs)
+
+    /// Writes the end mark; the archive's name.
+    pub(crate) fn finish(self) -> Result<Diff> {
+        let mut out = self.tarball.finish().map_err(Error::Write)?;
+        out.flush().map_err(Error::Write)?;
+        let size = out.hasher.size();
+        Ok(Diff { diff_id: DiffId(out.hasher.finish()), size })
+    }
+
+    /// Writes that these are gone.
+    pub(crate) fn whiteouts(&mut self, gone: Option<&Vec<PathBuf>>) -> Result<()> {
+        gone.into_iter().flatten().try_for_each(|path| self.empty(&whiteout::archive_name(path)))
+    }
+
+    fn empty(&mut self, path: &Path) -> Result<()> {
+        self.tarball.empty_file(path).map_err(Error::Write)
+    }
+
+    /// Writes one file, directory, link or device.
+    pub(crate) fn member(&mut self, found: &Found<'_>) -> Result<()> {
+        if found.path.as_os_str().len() > LONGEST_PATH {
+            let reason = format!("its path is longer than {LONGEST_PATH} bytes, and nobody could extract it");
+            return Err(CallError::refused("archive", found.name.display(), reason).into());
+        }
+        let stat = &found.stat;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let mut attributes = Attributes::of(stat);
+        if stat.st_nlink > 1 && kind != FileType::Directory {
+            if let Some(first) = self.first_names.get(&(stat.st_dev, stat.st_ino)) {
+                return self.tarball.hard_link(found.path, first, &attributes).map_err(Error::Write);
+            }
+            self.first_names.insert((stat.st_dev, stat.st_ino), found.path.to_owned());
+        }
+        attributes.xattrs = read_xattrs(found.parent, found.name).during("listxattr", found.path.display())?;
+        let written = match kind {
+            FileType::RegularFile => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(found.parent, found.name, flags, Mode::empty());
+                let file = File::from(file.during("open", found.path.display())?);
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.tarball.file(found.path, size, &attributes, file)
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new());
+                let target = target.during("readlink", found.path.display())?;
+                self.tarball.symlink(found.path, target.as_bytes(), &attributes)
+            }
+            FileType::Directory => self.tarball.directory(found.path, &attributes),
+            FileType::CharacterDevice => {
+                self.tarball.device(found.path, tar::EntryType::Char, stat.st_rdev, &attributes)
+            }
+            FileType::BlockDevice => self.tarball.device(found.path, tar::EntryType::Block, stat.st_rdev, &attributes),
+            _ => self.tarball.device(found.path, tar::EntryType::Fifo, 0, &attributes),
+        };
+        written.map_err(Error::Write)
+    }
 }
 
 /// Hashes what passes through it.
-struct HashingWriter<W> {
+pub(crate) struct HashingWriter<W> {
     inner: W,
     hasher: Hasher,
 }

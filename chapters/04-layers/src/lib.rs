@@ -10,42 +10,55 @@
 //!
 //! # Reading order
 //! - [`digest`], [`hashing`], [`compression`]: names made of content, and bytes that are not believed before their end
-//! - [`archive`], `pax` and [`member`]: reading what a stranger wrote
+//! - [`archive`], `field`, `pax`, [`sparse`], `acl` and [`member`]: reading what a stranger wrote
 //! - [`apply()`] (the spine), `tree` and `attributes`, with [`whiteout`]s: a stranger's bytes become files
-//! - [`snapshots`], `disk`: the store of extracted layers
-//! - [`overlay`]: stacking them, and [`step`]: the stack as a root
+//! - [`snapshots`], `staging`, `disk`: the store of extracted layers, whole or not there whatever is killed
+//! - `stack`, `below`, [`draft`]: layers by name, what one takes from those below it, and a new one over them
+//! - [`overlay`]: stacking them, `joined`: on older kernels, [`copied`]: without the kernel; [`step`]: the stack as a root
 //! - [`changes`], [`diff()`], [`tarball`]: from an upper directory back to an archive
 //! - [`idmap`]: what differs inside a user namespace
 
+mod acl;
 pub mod apply;
 pub mod archive;
 mod attributes;
+mod below;
 pub mod changes;
 pub mod compression;
+pub mod copied;
 pub mod diff;
 pub mod digest;
 mod disk;
+pub mod draft;
 pub mod error;
+mod field;
 pub mod hashing;
 pub mod idmap;
+mod joined;
 pub mod member;
 pub mod overlay;
 mod pax;
 pub mod snapshots;
+pub mod sparse;
+mod stack;
+mod staging;
 pub mod step;
 pub mod tarball;
 mod tree;
 pub mod whiteout;
 
-pub use apply::{Applied, ApplyOptions, Ownership, apply};
+pub use apply::{Applied, ApplyOptions, Below, OpenEnds, Ownership, apply};
 pub use archive::Limits;
 pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, decompress};
+pub use copied::{diff_trees, lay_out};
 pub use diff::{Diff, diff, diff_size};
 pub use digest::{ChainId, DiffId, Digest, ParseDigestError};
+pub use disk::Usage;
+pub use draft::Draft;
 pub use error::{Error, Result};
 pub use hashing::{Hasher, HashingReader, Mismatch, VerifyingReader};
-pub use overlay::Overlay;
+pub use overlay::{Durability, Overlay};
 pub use snapshots::{LayerNote, Snapshots};
 pub use step::LayersStep;
 pub use tarball::{Attributes, Tarball};

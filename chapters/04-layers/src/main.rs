@@ -117,6 +117,7 @@ fn change(stack: &Stack, command: &[OsString]) -> anyhow::Result<i32> {
     let overlay = Overlay {
         lower: stack.lower.iter().map(absolute).collect::<anyhow::Result<_>>()?,
         upper_work: Some((absolute(&stack.upper)?, absolute(&work)?)),
+        ..Overlay::default()
     };
     overlay.prepare()?;
     unshare(CloneFlags::CLONE_NEWNS)?;

@@ -1,8 +1,15 @@
 //! One member of an archive, as typed data: what a header says after everything in it was checked.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use process::{CallError, During};
+use rustix::fs::{FileType, Stat};
+
+use crate::attributes::read_xattrs;
+use crate::sparse::SparseMap;
 
 /// A member of an archive. Its body, if it is a file, is read from [`Members`](crate::archive::Members).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub struct Time {
 pub enum Kind {
     /// A regular file of so many bytes.
     File(u64),
+    /// A regular file with holes; its body is the data of its segments, one after the other.
+    Sparse(SparseMap),
     /// Another name for an earlier member, given by its path below the root.
     HardLink(PathBuf),
     /// A symbolic link with this text, which is never interpreted here.
@@ -53,8 +62,45 @@ pub enum Kind {
     Fifo,
 }
 
+impl Member {
+    /// What is on disk, as an archive would describe it. Sockets and hard links are not told: the one means nothing
+    /// without its process, the other nothing without the rest of the tree.
+    pub(crate) fn found(parent: impl AsFd, name: &OsStr, path: &Path, stat: &Stat) -> Result<Self, CallError> {
+        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => {
+                let text = rustix::fs::readlinkat(&parent, name, Vec::new()).during("readlink", path.display())?;
+                Kind::Symlink(OsStr::from_bytes(text.as_bytes()).into())
+            }
+            FileType::CharacterDevice => Kind::CharDevice(device.0, device.1),
+            FileType::BlockDevice => Kind::BlockDevice(device.0, device.1),
+            FileType::Fifo => Kind::Fifo,
+            _ => Kind::File(u64::try_from(stat.st_size).unwrap_or(0)),
+        };
+        Ok(Self {
+            number: 0,
+            path: path.to_owned(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: Time::of(stat),
+            xattrs: read_xattrs(parent.as_fd(), name).during("listxattr", path.display())?,
+        })
+    }
+}
+
+impl Time {
+    /// When a file was changed last.
+    pub(crate) fn of(stat: &Stat) -> Self {
+        // The kernel never says more than 999,999,999 nanoseconds.
+        Self { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+    }
+}
+
 /// The longest path that Linux takes in one piece, without its final zero byte.
-const LONGEST_PATH: usize = 4095;
+pub(crate) const LONGEST_PATH: usize = 4095;
 /// The longest name of one file on every Linux file system of note.
 const LONGEST_NAME: usize = 255;
 

@@ -1,6 +1,8 @@
 //! PAX records: what does not fit into a header of 1988.
 
+use crate::acl;
 use crate::member::Time;
+use crate::sparse::SparseRecords;
 
 /// The most bytes of records before one member: long names, capabilities and some attributes fit many times.
 pub(crate) const LARGEST: u64 = 1 << 20;
@@ -17,6 +19,7 @@ pub(crate) struct Extension {
     pub(crate) gid: Option<u64>,
     pub(crate) mtime: Option<Time>,
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) sparse: SparseRecords,
 }
 
 /// Reads records of the form `LENGTH KEY=VALUE\n`, where the length counts itself.
@@ -39,16 +42,27 @@ pub(crate) fn parse(mut records: &[u8]) -> Result<Extension, String> {
             b"uid" => extension.uid = Some(decimal(value)?),
             b"gid" => extension.gid = Some(decimal(value)?),
             b"mtime" => extension.mtime = Some(time(value)?),
-            _ if key.starts_with(b"GNU.sparse.") => return Err("sparse members are not supported".into()),
+            b"SCHILY.acl.access" => extension.add_acl(acl::ACCESS, value),
+            b"SCHILY.acl.default" => extension.add_acl(acl::DEFAULT, value),
             // Times of access, names of users, remarks: nothing that a layer keeps.
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR.as_bytes()) {
                     extension.xattrs.push((name.to_vec(), value.to_vec()));
+                } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    extension.sparse.take(key, value)?;
                 }
             }
         }
     }
     Ok(extension)
+}
+
+impl Extension {
+    /// A list in text is an attribute like any other; one with names of another machine's users becomes one that the
+    /// kernel refuses, so that it is counted as left out. (An empty one it would take, as a removal.)
+    fn add_acl(&mut self, attribute: &[u8], text: &[u8]) {
+        self.xattrs.push((attribute.to_vec(), acl::attribute_of(text).unwrap_or(vec![0])));
+    }
 }
 
 /// Key and value of the first record, and what follows it.
@@ -60,10 +74,10 @@ fn first_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     (equals > 0).then(|| (&record[..equals], &record[equals + 1..], &records[length..]))
 }
 
-fn decimal(digits: &[u8]) -> Result<u64, String> {
+pub(crate) fn decimal(digits: &[u8]) -> Result<u64, String> {
     let malformed = || format!("{:?} is not a number", String::from_utf8_lossy(digits));
     // `parse` alone would take "+5".
-    match digits.iter().all(u8::is_ascii_digit) {
+    match !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
         true => std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or_else(malformed),
         false => Err(malformed()),
     }
@@ -93,17 +107,27 @@ fn time(text: &[u8]) -> Result<Time, String> {
     })
 }
 
+/// `SECONDS[.FRACTION]`, as short as it can be.
+pub(crate) fn time_text(time: Time) -> String {
+    let Time { seconds, nanoseconds } = time;
+    let (sign, seconds, nanoseconds) = match (seconds < 0, nanoseconds) {
+        (true, 1..) => ("-", seconds.unsigned_abs() - 1, 1_000_000_000 - nanoseconds),
+        (true, 0) => ("-", seconds.unsigned_abs(), 0),
+        (false, _) => ("", seconds.unsigned_abs(), nanoseconds),
+    };
+    let text = format!("{sign}{seconds}.{nanoseconds:09}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// One record, with the length that counts itself.
-pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn record(key: impl AsRef<[u8]>, value: &[u8]) -> Vec<u8> {
+    let key = key.as_ref();
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
         length = rest + length.to_string().len();
     }
-    let mut record = format!("{length} {key}=").into_bytes();
-    record.extend_from_slice(value);
-    record.push(b'\n');
-    record
+    [format!("{length} ").as_bytes(), key, b"=", value, b"\n"].concat()
 }
 
 #[cfg(test)]
@@ -140,7 +164,8 @@ mod tests {
             b"5 =b\n",
             b"9 size=x\n",
             b"11 size=-5\n",
-            b"26 GNU.sparse.major=1.00\n\n",
+            b"25 GNU.sparse.major=1.00\n",
+            b"22 GNU.sparse.map=1,,2\n",
         ] {
             assert!(parse(records).is_err(), "{}", String::from_utf8_lossy(records));
         }
@@ -153,6 +178,10 @@ mod tests {
         assert_eq!(time(b"1.5").unwrap(), at(1, 500_000_000));
         assert_eq!(time(b"1.0000000019").unwrap(), at(1, 1));
         assert_eq!(time(b"-1.25").unwrap(), at(-2, 750_000_000));
+        for moment in [at(1, 5), at(-2, 750_000_000), at(-1, 1), at(-3, 0), at(0, 0), at(10, 0), at(7, 120)] {
+            assert_eq!(time(time_text(moment).as_bytes()).unwrap(), moment);
+        }
+        assert_eq!(time_text(at(10, 0)), "10");
         assert!(time(b".5").is_err() && time(b"1.x").is_err() && time(b"--1").is_err());
     }
 }

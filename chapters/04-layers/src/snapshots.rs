@@ -1,27 +1,29 @@
 //! The store of extracted layers: each once, by diff id, whole or not there.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use process::state::{Lock, read_json_if_there, write_json};
+use process::state::{read_json_if_there, write_json};
 use process::{During, step};
 use rootfs::Root;
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Applied, ApplyOptions, apply};
+use crate::apply::{Applied, ApplyOptions, Below, OpenEnds, apply};
 use crate::compression::decompress;
 use crate::digest::{DiffId, Digest};
-use crate::disk;
+use crate::disk::{self, Usage};
 use crate::error::{Error, Result};
 use crate::hashing::HashingReader;
+use crate::staging::{self, Staging};
 
 /// Extracted layers in a directory.
 ///
 /// ```text
 /// DIR/sha256/HEX/fs/          the layer's files, in overlayfs's own form, ready to be a lowerdir
 /// DIR/sha256/HEX/layer.json   what was noted while it was extracted
+/// DIR/mend/HEX/               what a layer leaves open, made for one stack and named by its chain id
 /// DIR/tmp/                    layers under way; each is locked by its writer
 /// ```
 ///
@@ -46,15 +48,19 @@ pub struct LayerNote {
     /// Extended attributes that were not set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub xattrs_skipped: u64,
+    /// What depends on the layers below.
+    #[serde(default, skip_serializing_if = "OpenEnds::is_empty")]
+    pub open_ends: OpenEnds,
 }
 
 impl LayerNote {
-    fn of(applied: &Applied) -> Self {
+    fn of(applied: Applied) -> Self {
         Self {
             size: applied.bytes,
             owners_ignored: applied.owners_ignored,
             devices_skipped: applied.devices_skipped,
             xattrs_skipped: applied.xattrs_skipped,
+            open_ends: applied.open_ends,
         }
     }
 }
@@ -64,6 +70,9 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The file beside a layer's files that says what they are. A layer without it does not exist.
+pub(crate) const NOTE: &str = "layer.json";
+
 impl Snapshots {
     /// Opens the store in `dir`, making it (mode 0700) if it is missing, and sweeps what a crash left behind.
     ///
@@ -71,18 +80,18 @@ impl Snapshots {
     /// Those of the file system.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let snapshots = Self { dir: dir.into() };
-        for sub in ["sha256", "sha512", "tmp"] {
+        for sub in ["sha256", "sha512", "mend", "tmp"] {
             let path = snapshots.dir.join(sub);
             // Others may not even look: a layer may hold a setuid program that its host never meant to have.
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).during("mkdir", path.display())?;
         }
-        snapshots.sweep()?;
+        snapshots.prune()?;
         Ok(snapshots)
     }
 
     /// Whether the layer is here, whole.
     pub fn has(&self, layer: &DiffId) -> bool {
-        self.home(layer).join("layer.json").exists()
+        self.home(layer).join(NOTE).exists()
     }
 
     /// The directory of the layer's files.
@@ -100,8 +109,8 @@ impl Snapshots {
         if self.has(layer) {
             return Ok(());
         }
-        let options = ApplyOptions::default();
-        let staging = self.stage()?;
+        let options = ApplyOptions { below: Below::Unknown, ..ApplyOptions::default() };
+        let staging = Staging::new(&self.dir)?;
         let files = Root::open(&staging.files())?;
 
         let archive = decompress(archive, options.limits.bytes).map_err(Error::Read)?;
@@ -114,7 +123,7 @@ impl Snapshots {
         if found != *layer {
             return Err(Error::DiffId { expected: Box::new(*layer), found: Box::new(found) });
         }
-        self.commit(staging, layer, &LayerNote::of(&applied))
+        self.commit(staging, &self.home(layer), &LayerNote::of(applied))
     }
 
     /// Commits a finished directory, such as a container's upper directory, as the layer `layer`.
@@ -128,12 +137,12 @@ impl Snapshots {
         if self.has(layer) {
             return Ok(());
         }
-        let note = LayerNote { size: disk::bytes_below(&Root::open(dir)?)?, ..LayerNote::default() };
-        let staging = self.stage()?;
+        let note = LayerNote { size: disk::usage_below(&Root::open(dir)?)?.bytes, ..LayerNote::default() };
+        let staging = Staging::new(&self.dir)?;
         let files = staging.files();
         fs::remove_dir(&files).during("rmdir", files.display())?;
         fs::rename(dir, &files).during("rename", dir.display())?;
-        self.commit(staging, layer, &note)
+        self.commit(staging, &self.home(layer), &note)
     }
 
     /// Forgets a layer. Not being there is fine.
@@ -143,13 +152,15 @@ impl Snapshots {
     /// # Errors
     /// Those of the file system.
     pub fn remove(&self, layer: &DiffId) -> Result<()> {
-        let home = self.home(layer);
-        let staging = self.stage()?;
-        let aside = staging.path.join("removed");
-        match fs::rename(&home, &aside) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => Ok(result.during("rename", home.display())?),
+        for home in self.mends_of(layer)?.into_iter().chain([self.home(layer)]) {
+            let staging = Staging::new(&self.dir)?;
+            step!(4, "rename", "rename(2)", "take the layer's name away, all at once", "{}", home.display());
+            match fs::rename(&home, staging.path().join("removed")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.during("rename", home.display())?,
+            }
         }
+        Ok(())
     }
 
     /// Every layer that is here, in order of its name.
@@ -185,30 +196,38 @@ impl Snapshots {
     /// # Errors
     /// [`Error::NoLayer`], or a note that cannot be read.
     pub fn note(&self, layer: &DiffId) -> Result<LayerNote> {
-        match read_json_if_there(&self.home(layer).join("layer.json"))? {
+        match read_json_if_there(&self.home(layer).join(NOTE))? {
             Some(note) => Ok(note),
             None => Err(Error::NoLayer(*layer)),
         }
+    }
+
+    /// What the layer takes on disk, counted now.
+    ///
+    /// # Errors
+    /// [`Error::NoLayer`]; those of reading the tree.
+    pub fn usage(&self, layer: &DiffId) -> Result<Usage> {
+        match self.has(layer) {
+            true => Ok(disk::usage_below(&Root::open(&self.dir(layer))?)?),
+            false => Err(Error::NoLayer(*layer)),
+        }
+    }
+
+    /// Where the store is.
+    pub(crate) fn root(&self) -> &Path {
+        &self.dir
     }
 
     fn home(&self, layer: &DiffId) -> PathBuf {
         self.dir.join(layer.0.algorithm()).join(layer.0.hex())
     }
 
-    /// A new directory for a layer under way.
-    fn stage(&self) -> Result<Staging> {
-        let tmp = self.dir.join("tmp");
-        // Shared with other writers: between a directory's birth and its lock, no sweep may come.
-        let _birth = Lock::shared(&self.dir.join(".sweep"))?;
-        let path = tempfile::tempdir_in(&tmp).during("mkdir", tmp.display())?.keep();
-        let lock = File::open(&path).during("open", path.display())?;
-        lock.lock().during("flock", path.display())?;
-        let staging = Staging { path, lock };
-        let files = staging.files();
-        fs::create_dir(&files).during("mkdir", files.display())?;
-        // Not left to the umask: this is the layer's `/`.
-        fs::set_permissions(&files, fs::Permissions::from_mode(0o755)).during("chmod", files.display())?;
-        Ok(staging)
+    /// Removes what killed processes left behind, and says how much that was. [`open`](Self::open) does it too.
+    ///
+    /// # Errors
+    /// Those of reading the directory. What cannot be removed is left for the next time.
+    pub fn prune(&self) -> Result<u64> {
+        Ok(staging::sweep(&self.dir)?)
     }
 
     /// Makes a staged layer visible.
@@ -218,60 +237,21 @@ impl Snapshots {
     ///
     /// # References
     /// syncfs(2), rename(2)
-    fn commit(&self, staging: Staging, layer: &DiffId, note: &LayerNote) -> Result<()> {
-        write_json(&staging.path.join("layer.json"), note)?;
-        let home = self.home(layer);
+    pub(crate) fn commit<N: Serialize>(&self, staging: Staging, home: &Path, note: &N) -> Result<()> {
+        step!(4, "write", "rename(2)", "note beside the files what they are", "{}", staging.path().display());
+        write_json(&staging.path().join(NOTE), note)?;
         step!(4, "syncfs", "syncfs(2)", "have the whole layer on disk before its name", "{}", home.display());
-        rustix::fs::syncfs(&staging.lock).during("syncfs", staging.path.display())?;
+        rustix::fs::syncfs(staging.lock()).during("syncfs", staging.path().display())?;
         step!(4, "rename", "rename(2)", "commit the layer", "{}", home.display());
-        match fs::rename(&staging.path, &home) {
+        match fs::rename(staging.path(), home) {
             Ok(()) => {}
             // Somebody extracted the same layer at the same time and was first. Theirs is as good.
-            Err(_) if self.has(layer) => return Ok(()),
+            Err(_) if home.join(NOTE).exists() => return Ok(()),
             Err(error) => return Err(error).during("rename", home.display())?,
         }
         let parent = home.parent().unwrap_or(&self.dir);
+        step!(4, "fsync", "fsync(2)", "have the name itself on disk before anybody is told", "{}", parent.display());
         Ok(File::open(parent).and_then(|dir| dir.sync_all()).during("fsync", parent.display())?)
-    }
-
-    /// Removes layers under way whose writers are gone: their locks went with them.
-    fn sweep(&self) -> Result<()> {
-        let gate = self.dir.join(".sweep");
-        let gate =
-            File::options().write(true).create(true).truncate(false).open(&gate).during("open", gate.display())?;
-        if let Err(TryLockError::WouldBlock) = gate.try_lock() {
-            // Somebody is just making one. Sweeping can wait for the next time.
-            return Ok(());
-        }
-        let tmp = self.dir.join("tmp");
-        for entry in fs::read_dir(&tmp).during("readdir", tmp.display())? {
-            let path = entry.during("readdir", tmp.display())?.path();
-            if File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok()) {
-                // What cannot be removed must not keep every command from opening the store; the next sweep tries again.
-                let _ = disk::remove_all(&path);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A layer under way. Dropped, it is removed, unless it was renamed away by then.
-#[derive(Debug)]
-struct Staging {
-    path: PathBuf,
-    lock: File,
-}
-
-impl Staging {
-    fn files(&self) -> PathBuf {
-        self.path.join("fs")
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // After a commit it is not there; after a failure that one is worth more than this; the sweep comes anyway.
-        let _ = disk::remove_all(&self.path);
     }
 }
 

@@ -50,7 +50,7 @@ fn what_a_killed_writer_left_is_swept_and_a_living_ones_work_is_not() {
     let (_dir, snapshots) = store();
     fs::create_dir(snapshots.dir.join("tmp/abandoned")).unwrap();
     fs::write(snapshots.dir.join("tmp/abandoned/file"), b"half").unwrap();
-    let living = snapshots.stage().unwrap();
+    let living = Staging::new(&snapshots.dir).unwrap();
     let again = Snapshots::open(&snapshots.dir).unwrap();
     assert_eq!(under_way(&again), 1);
     assert!(living.files().exists());

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::Stat;
 use tar::{EntryType, Header};
 
+use crate::member::Time;
 use crate::pax;
 
 /// Extended attributes: names and values.
@@ -23,6 +24,8 @@ pub struct Attributes {
     pub gid: u32,
     /// When it was changed last, in seconds since 1970.
     pub mtime: i64,
+    /// The nanoseconds after that; they take a PAX record, unless they are zero.
+    pub mtime_nanoseconds: u32,
     /// Extended attributes, sorted by name.
     pub xattrs: Xattrs,
 }
@@ -30,11 +33,13 @@ pub struct Attributes {
 impl Attributes {
     /// What `stat` says; attributes are not part of that.
     pub(crate) fn of(stat: &Stat) -> Self {
+        let time = Time::of(stat);
         Self {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: stat.st_mtime,
+            mtime: time.seconds,
+            mtime_nanoseconds: time.nanoseconds,
             xattrs: Vec::new(),
         }
     }
@@ -160,14 +165,13 @@ impl<W: Write> Tarball<W> {
         set_number(&mut header.as_old_mut().uid, attributes.uid.into(), "uid", &mut records);
         set_number(&mut header.as_old_mut().gid, attributes.gid.into(), "gid", &mut records);
         set_number(&mut header.as_old_mut().size, size.into(), "size", &mut records);
-        set_number(&mut header.as_old_mut().mtime, attributes.mtime.into(), "mtime", &mut records);
+        set_time(&mut header, attributes, &mut records);
         if let Some(ustar) = header.as_ustar_mut() {
             ustar.set_device_major(device.0);
             ustar.set_device_minor(device.1);
         }
         for (name, value) in &attributes.xattrs {
-            let key = format!("{}{}", pax::XATTR, String::from_utf8_lossy(name));
-            records.extend(pax::record(&key, value));
+            records.extend(pax::record([pax::XATTR.as_bytes(), name].concat(), value));
         }
         if !records.is_empty() {
             self.records(&records)?;
@@ -220,6 +224,17 @@ fn set_name(header: &mut Header, name: &[u8], records: &mut Vec<u8>) {
             records.extend(pax::record("path", name));
         }
     }
+}
+
+/// The whole seconds, and a record if there is more to say.
+fn set_time(header: &mut Header, attributes: &Attributes, records: &mut Vec<u8>) {
+    let exact = Time { seconds: attributes.mtime, nanoseconds: attributes.mtime_nanoseconds };
+    if exact.nanoseconds == 0 {
+        return set_number(&mut header.as_old_mut().mtime, exact.seconds.into(), "mtime", records);
+    }
+    // The header's own digits are for programs that do not know PAX; what they cannot hold is in the record anyway.
+    set_number(&mut header.as_old_mut().mtime, exact.seconds.into(), "mtime", &mut Vec::new());
+    records.extend(pax::record("mtime", pax::time_text(exact).as_bytes()));
 }
 
 /// Octal digits with a final zero byte, or zero and a record.

@@ -1,23 +1,27 @@
 //! A tree under construction: members of an archive become files below a root.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use process::{CallError, During};
 use rootfs::Root;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::apply::{Applied, ApplyOptions, Ownership};
+use crate::acl;
+use crate::apply::{Applied, ApplyOptions, Below, Ownership};
 use crate::attributes::{self, Node};
+use crate::below::stat;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::member::{Kind, Member, Time};
+use crate::sparse::SparseMap;
 use crate::whiteout;
 
 /// Directories that only a longer name implies. An entry of the directory itself may follow and change it.
@@ -26,17 +30,36 @@ const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Each costs a look into the layers below whenever the layer is stacked on others.
+const MOST_OPEN_ENDS: usize = 10_000;
+
 /// Files being made below a root.
 pub(crate) struct Tree<'a> {
     root: &'a Root,
     options: &'a ApplyOptions,
     applied: Applied,
-    implied: u64,
+    /// Directories without a member of their own, so far.
+    implied: BTreeSet<PathBuf>,
+    implied_so_far: u64,
     /// The directory of the member before: archives are in order, so most members share theirs with it.
     last_parent: Option<(PathBuf, Rc<OwnedFd>)>,
-    /// Making something in a directory changes its time, so these come last.
-    directory_times: HashMap<PathBuf, Time>,
+    /// What has to be set last on directories.
+    late: HashMap<PathBuf, Late>,
     buffer: Vec<u8>,
+}
+
+/// Making something in a directory changes its time, and a list of access for new files would be given to all that
+/// follow.
+struct Late {
+    time: Time,
+    acl: Option<Vec<u8>>,
+}
+
+impl Late {
+    fn of(member: &Member) -> Self {
+        let acl = member.xattrs.iter().find(|(name, _)| name == acl::DEFAULT);
+        Self { time: member.mtime, acl: acl.map(|(_, value)| value.clone()) }
+    }
 }
 
 impl<'a> Tree<'a> {
@@ -45,9 +68,10 @@ impl<'a> Tree<'a> {
             root,
             options,
             applied: Applied::default(),
-            implied: 0,
+            implied: BTreeSet::new(),
+            implied_so_far: 0,
             last_parent: None,
-            directory_times: HashMap::new(),
+            late: HashMap::new(),
             buffer: vec![0; 256 * 1024],
         }
     }
@@ -57,7 +81,8 @@ impl<'a> Tree<'a> {
         let Some(name) = member.path.file_name() else { return self.lay_root(member) };
         let parent = self.directory(member.path.parent().unwrap_or(Path::new("")))?;
         match &member.kind {
-            Kind::File(size) => self.lay_file(member, &parent, name, *size, body)?,
+            Kind::File(size) => self.lay_file(member, &parent, name, *size, None, body)?,
+            Kind::Sparse(map) => self.lay_file(member, &parent, name, map.size, Some(map), body)?,
             Kind::Directory => self.lay_directory(member, &parent, name)?,
             Kind::HardLink(target) => self.lay_hard_link(member, &parent, name, target)?,
             Kind::Symlink(text) => {
@@ -94,16 +119,46 @@ impl<'a> Tree<'a> {
         Ok(whiteout::make_opaque(opened, directory)?)
     }
 
-    /// Sets the times of directories, which nothing changes any more.
-    pub(crate) fn finish(self) -> Result<Applied> {
-        for (path, time) in &self.directory_times {
-            match self.root.open_in(path, OFlags::RDONLY | DIRECTORY) {
-                Ok(directory) => attributes::set_times(Node::Open(directory.as_fd()), *time, path)?,
-                // A later member took its place.
-                Err(error) if matches!(error.errno(), nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
-                Err(error) => return Err(error.into()),
+    /// Whether a member described this directory.
+    pub(crate) fn has(&self, directory: &Path) -> bool {
+        self.late.contains_key(directory)
+    }
+
+    /// Removes what an earlier layer laid at a name: for trees in which layers are laid over each other.
+    pub(crate) fn clear(&mut self, path: &Path) -> Result<()> {
+        let Some(name) = path.file_name() else { return Ok(()) };
+        let parent = self.directory(path.parent().unwrap_or(Path::new("")))?;
+        match disk::remove(parent.as_fd(), name) {
+            Err(Errno::NOENT) => Ok(()),
+            result => {
+                self.forget(path);
+                Ok(result.during("remove", path.display())?)
             }
         }
+    }
+
+    /// Sets what comes last, on directories that nothing changes any more.
+    pub(crate) fn finish(mut self) -> Result<Applied> {
+        for (path, late) in std::mem::take(&mut self.late) {
+            let directory = match self.root.open_in(&path, OFlags::RDONLY | DIRECTORY) {
+                // A later member took its place.
+                Err(error) if matches!(error.errno(), nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {
+                    continue;
+                }
+                result => result?,
+            };
+            let node = Node::Open(directory.as_fd());
+            if let Some(list) = late.acl {
+                match attributes::set_xattr(node, OsStr::from_bytes(acl::DEFAULT), &list) {
+                    Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::RANGE | Errno::PERM) => {
+                        self.applied.xattrs_skipped += 1;
+                    }
+                    result => result.during("setxattr on", path.display())?,
+                }
+            }
+            attributes::set_times(node, late.time, &path)?;
+        }
+        self.applied.open_ends.implied = self.implied.into_iter().collect();
         Ok(self.applied)
     }
 
@@ -112,7 +167,7 @@ impl<'a> Tree<'a> {
             return Err(CallError::refused("replace the root", "/", "only a directory can be the root").into());
         }
         let root = self.root.open_in(Path::new(""), OFlags::RDONLY | DIRECTORY)?;
-        self.directory_times.insert(PathBuf::new(), member.mtime);
+        self.late.insert(PathBuf::new(), Late::of(member));
         self.dress(Node::Open(root.as_fd()), member)
     }
 
@@ -122,21 +177,37 @@ impl<'a> Tree<'a> {
         parent: &OwnedFd,
         name: &OsStr,
         size: u64,
+        map: Option<&SparseMap>,
         body: &mut dyn Read,
     ) -> Result<()> {
         // Nobody else reads it before its owner and mode are set.
         let mode = Mode::RUSR | Mode::WUSR;
         let file = self.make(parent, name, &member.path, |parent| rustix::fs::openat(parent, name, NEW_FILE, mode));
         let mut file = File::from(file.during("create", member.path.display())?);
-        loop {
-            let n = body.read(&mut self.buffer).map_err(Error::Read)?;
-            if n == 0 {
-                break;
+        match map {
+            None => self.fill(&mut file, body, member)?,
+            Some(map) => {
+                for segment in &map.segments {
+                    file.seek(SeekFrom::Start(segment.offset)).during("lseek", member.path.display())?;
+                    self.fill(&mut file, &mut (&mut *body).take(segment.length), member)?;
+                }
+                // A hole at the end is nothing that anybody writes.
+                file.set_len(map.size).during("ftruncate", member.path.display())?;
             }
-            file.write_all(&self.buffer[..n]).during("write", member.path.display())?;
         }
         self.applied.bytes += size;
         self.dress(Node::Open(file.as_fd()), member)
+    }
+
+    /// Writes what a body holds at the place where the file stands.
+    fn fill(&mut self, file: &mut File, body: &mut dyn Read, member: &Member) -> Result<()> {
+        loop {
+            let n = body.read(&mut self.buffer).map_err(Error::Read)?;
+            if n == 0 {
+                return Ok(());
+            }
+            file.write_all(&self.buffer[..n]).during("write", member.path.display())?;
+        }
     }
 
     fn lay_directory(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
@@ -159,7 +230,8 @@ impl<'a> Tree<'a> {
         if replaces_whiteout {
             whiteout::make_opaque(&directory, &member.path)?;
         }
-        self.directory_times.insert(member.path.clone(), member.mtime);
+        self.implied.remove(&member.path);
+        self.late.insert(member.path.clone(), Late::of(member));
         self.dress(Node::Open(directory.as_fd()), member)
     }
 
@@ -169,11 +241,17 @@ impl<'a> Tree<'a> {
         if *target == member.path || target.as_os_str().is_empty() {
             return Err(refuse("a hard link to itself or to the root").into());
         }
-        let (target_parent, target_name) = self.root.parent(target).map_err(|_| missing())?;
-        let there = stat(&target_parent, &target_name)?.ok_or_else(missing)?;
-        if whiteout::is_whiteout(&there) {
-            return Err(missing().into());
-        }
+        let found = match self.root.parent(target) {
+            Ok((parent, name)) => stat(&parent, &name)?.map(|stat| (parent, name, stat)),
+            Err(_) => None,
+        };
+        let found = found.filter(|(_, _, stat)| !whiteout::is_whiteout(stat));
+        let Some((target_parent, target_name, there)) = found else {
+            return match self.options.below {
+                Below::Unknown => self.leave_open(member, parent, name, target),
+                Below::Nothing => Err(missing().into()),
+            };
+        };
         if FileType::from_raw_mode(there.st_mode) == FileType::Directory {
             return Err(refuse("it is a directory").into());
         }
@@ -181,6 +259,23 @@ impl<'a> Tree<'a> {
         let link =
             |parent: BorrowedFd<'_>| rustix::fs::linkat(&target_parent, &*target_name, parent, name, AtFlags::empty());
         Ok(self.make(parent, name, &member.path, link).during("link", member.path.display())?)
+    }
+
+    /// Notes a link whose target can only be in a layer below. What this layer has in its place goes, as it would
+    /// for any other member.
+    fn leave_open(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<()> {
+        match disk::remove(parent.as_fd(), name) {
+            Err(Errno::NOENT) => {}
+            result => {
+                result.during("remove", member.path.display())?;
+                self.forget(&member.path);
+            }
+        }
+        if self.applied.open_ends.links.len() >= MOST_OPEN_ENDS {
+            return Err(Error::Limit { limit: MOST_OPEN_ENDS as u64, what: "hard links to the layers below" });
+        }
+        self.applied.open_ends.links.push((member.path.clone(), target.to_owned()));
+        Ok(())
     }
 
     fn lay_node(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
@@ -219,8 +314,7 @@ impl<'a> Tree<'a> {
             Err(Errno::EXIST) => {
                 disk::remove(parent.as_fd(), name)?;
                 // The handle may be of a directory that is gone now, and the times are certainly.
-                self.last_parent = None;
-                self.directory_times.remove(path);
+                self.forget(path);
                 make(parent.as_fd())
             }
             result => result,
@@ -244,25 +338,41 @@ impl<'a> Tree<'a> {
             return Ok(handle.clone());
         }
         let handle = match self.root.open_in(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(error) if error.errno() == nix::errno::Errno::ENOENT => {
-                self.implied += path.components().count() as u64;
-                if self.implied > self.options.limits.entries {
-                    return Err(Error::Limit { limit: self.options.limits.entries, what: "implied directories" });
-                }
-                self.root.mkdir_all(path, IMPLIED)?
-            }
+            Err(error) if error.errno() == nix::errno::Errno::ENOENT => self.imply(path)?,
             result => result?,
         };
         let handle = Rc::new(handle);
         self.last_parent = Some((path.to_owned(), handle.clone()));
         Ok(handle)
     }
-}
 
-/// What is at a name, itself and not what it links to; `None` for nothing.
-pub(crate) fn stat(parent: impl AsFd, name: &OsStr) -> std::result::Result<Option<Stat>, CallError> {
-    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => Ok(None),
-        result => result.map(Some).during("stat", name.display()),
+    /// Makes a directory that no member described.
+    fn imply(&mut self, path: &Path) -> Result<OwnedFd> {
+        let missing = |path: &&Path| self.root.open_in(path, OFlags::PATH).is_err();
+        let made: Vec<PathBuf> = path.ancestors().take_while(missing).map(Path::to_owned).collect();
+        self.implied_so_far += path.components().count() as u64;
+        if self.implied_so_far > self.options.limits.entries {
+            return Err(Error::Limit { limit: self.options.limits.entries, what: "implied directories" });
+        }
+        let handle = self.root.mkdir_all(path, IMPLIED)?;
+        for path in made {
+            // Not left to the umask of whoever extracts. A dangling link got its directory elsewhere: that one keeps it.
+            if let Ok(directory) = self.root.open_in(&path, OFlags::RDONLY | DIRECTORY) {
+                rustix::fs::fchmod(&directory, IMPLIED).during("chmod", path.display())?;
+                self.implied.insert(path);
+            }
+        }
+        Ok(handle)
+    }
+
+    /// Something was removed: a handle may be of a directory that is gone now, and notes are about nothing.
+    fn forget(&mut self, path: &Path) {
+        self.last_parent = None;
+        self.late.remove(path);
+        // Paths are ordered by their components, so all below this one stand together.
+        let gone = self.implied.range(path.to_owned()..).take_while(|implied| implied.starts_with(path));
+        for implied in gone.cloned().collect::<Vec<_>>() {
+            self.implied.remove(&implied);
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Stack {
     }
 
     fn overlay(&self) -> Overlay {
-        Overlay { lower: self.lower(), upper_work: Some((self.path("upper"), self.path("work"))) }
+        Overlay { lower: self.lower(), upper_work: Some((self.path("upper"), self.path("work"))), ..Overlay::default() }
     }
 
     /// The archive of what was changed.
@@ -133,7 +133,7 @@ fn apply_of_diff_gives_the_same_tree_again() {
     let applied = apply(&archive[..], &three, &ApplyOptions::default()).unwrap();
     assert_eq!(applied.xattrs_skipped, 0);
     let lower = [vec![stack.path("three")], stack.lower()].concat();
-    let again = Overlay { lower, upper_work: None }.mount().unwrap();
+    let again = Overlay { lower, ..Overlay::default() }.mount().unwrap();
     assert_eq!(listing(&inside(&again)), expected);
 
     let long = inside(&again).join("x".repeat(200));
@@ -188,7 +188,7 @@ fn a_path_longer_than_one_option_is_mounted_all_the_same() {
     let long = stack.path(&format!("{}/{}", "l".repeat(200), "m".repeat(200)));
     fs::create_dir_all(&long).unwrap();
     fs::write(long.join("file"), b"deep").unwrap();
-    let mount = Overlay { lower: vec![long, stack.path("one")], upper_work: None }.mount().unwrap();
+    let mount = Overlay { lower: vec![long, stack.path("one")], ..Overlay::default() }.mount().unwrap();
     assert_eq!(fs::read(inside(&mount).join("file")).unwrap(), b"deep");
 }
 
@@ -197,7 +197,7 @@ fn an_overlay_that_cannot_be_says_why_in_the_kernels_words() {
     if !process::needs::root() {
         return;
     }
-    let missing = Overlay { lower: vec!["/nonexistent".into(), "/also".into()], upper_work: None };
+    let missing = Overlay { lower: vec!["/nonexistent".into(), "/also".into()], ..Overlay::default() };
     let error = missing.mount().unwrap_err().to_string();
     assert!(error.contains("lowerdir+=/nonexistent") && error.contains("ENOENT"), "{error}");
 }

@@ -101,10 +101,12 @@ pub fn unpack(store: &Store, snapshots: &Snapshots, image: &Image) -> Result<()>
         }
         work();
     });
-    match failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-        Some(error) => Err(error),
-        None => Ok(()),
+    if let Some(error) = failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        return Err(error);
     }
+    // What a layer takes from those below it is made now, so that what is wrong with that is said now.
+    snapshots.stack(image.diff_ids())?;
+    Ok(())
 }
 
 /// One layer from the store into the snapshots, unless it is there.

@@ -104,7 +104,7 @@ fn run(arguments: Arguments) -> anyhow::Result<i32> {
             let (store, snapshots) = (open()?, Snapshots::open(layers)?);
             let image = store.find(&image)?;
             unpack(&store, &snapshots, &image)?;
-            image.diff_ids().iter().rev().for_each(|layer| println!("{}", snapshots.dir(layer).display()));
+            snapshots.stack(image.diff_ids())?.iter().for_each(|layer| println!("{}", layer.display()));
         }
         Command::Save { image } => {
             let store = open()?;

@@ -66,6 +66,8 @@ pub fn pull(
     let config = pull.config(&resolved)?;
     let layers = pull.plan(&resolved, &config)?;
     crew::each(&layers, client.options.parallel, &pull.stop, |(layer, diff_id)| pull.layer(layer, diff_id))?;
+    // What a layer takes from those below it, which had to be here first.
+    snapshots.stack(&config.rootfs.diff_ids).map_err(|error| images(error.into()))?;
 
     // The inner documents first: whoever finds the outer one can follow it.
     for (descriptor, document) in [&resolved.manifest_descriptor, &resolved.target].into_iter().zip(&resolved.documents)

@@ -48,14 +48,15 @@ impl<'a> Stack<'a> {
         if self.record.layers.is_empty() {
             return Err(Error::bad("image", &self.record.options.image, "it has no layer, so there is nothing to run"));
         }
-        Ok(self.record.layers.iter().rev().map(|layer| self.snapshots.dir(layer)).collect())
+        self.snapshots.stack(&self.record.layers).doing("stack", "the layers")
     }
 
     /// What the container's own init mounts as its root.
     pub(crate) fn overlay(&self) -> Result<Overlay> {
         let mut lower = vec![self.directory.join("init")];
         lower.extend(self.image()?);
-        Ok(Overlay { lower, upper_work: Some((self.directory.join("upper"), self.directory.join("work"))) })
+        let upper_work = Some((self.directory.join("upper"), self.directory.join("work")));
+        Ok(Overlay { lower, upper_work, ..Overlay::default() })
     }
 
     /// Makes `init/` in a mount that nobody else ever sees, and calls `furnish` with it.
@@ -63,7 +64,8 @@ impl<'a> Stack<'a> {
     /// The mount is needed to resolve paths as the container will: `/var/run/x` may lead through a link of the image.
     pub(crate) fn furnish(&self, furnish: impl FnOnce(&Root) -> Result<()>) -> Result<()> {
         let work = self.directory.join("init-work");
-        let overlay = Overlay { lower: self.image()?, upper_work: Some((self.directory.join("init"), work.clone())) };
+        let upper_work = Some((self.directory.join("init"), work.clone()));
+        let overlay = Overlay { lower: self.image()?, upper_work, ..Overlay::default() };
         overlay.prepare()?;
         furnish(&Root::from(overlay.mount()?))?;
         std::fs::remove_dir_all(&work).doing("remove", work.display())?;
@@ -82,7 +84,7 @@ impl<'a> Stack<'a> {
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Root) -> Result<T>) -> Result<T> {
         let mut lower = vec![self.directory.join("upper")];
         lower.extend(self.overlay()?.lower);
-        look(&Root::from(Overlay { lower, upper_work: None }.mount()?))
+        look(&Root::from(Overlay { lower, ..Overlay::default() }.mount()?))
     }
 }
 

@@ -42,10 +42,8 @@ pub struct Layer {
 #[derive(Debug)]
 pub struct Draft {
     root: Root,
-    upper: PathBuf,
-    lower: Vec<PathBuf>,
     // Last, so that the overlay is let go before its directories are removed.
-    _home: TempDir,
+    changes: layers::Draft,
 }
 
 impl Draft {
@@ -54,19 +52,9 @@ impl Draft {
     /// # Errors
     /// Those of making directories and of mounting.
     pub fn open(engine: &Engine, chain: &[DiffId]) -> Result<Draft, Error> {
-        let during = |error| Error::engine("prepare a layer", error);
-        let home = work_directory(engine)?;
-        let lower = lower(engine, chain);
-        let upper = home.path().join("upper");
-        let root = if lower.is_empty() {
-            std::fs::create_dir(&upper).map_err(|error| Error::engine(format!("mkdir {}", upper.display()), error))?;
-            Root::open(&upper).map_err(|error| Error::engine("open the upper directory", error))?
-        } else {
-            let overlay = Overlay { lower: lower.clone(), upper_work: Some((upper.clone(), home.path().join("work"))) };
-            overlay.prepare().map_err(during)?;
-            Root::from(overlay.mount().map_err(during)?)
-        };
-        Ok(Draft { root, upper, lower, _home: home })
+        let changes = engine.snapshots().prepare(chain).map_err(|error| Error::engine("prepare a layer", error))?;
+        let root = changes.open().map_err(|error| Error::engine("prepare a layer", error))?;
+        Ok(Draft { root, changes })
     }
 
     /// The root as the image would have it now.
@@ -79,16 +67,19 @@ impl Draft {
     /// # Errors
     /// Those of reading the upper directory and of writing to the stores.
     pub fn commit(self, engine: &Engine, epoch: Option<Timestamp>) -> Result<Layer, Error> {
-        let Draft { root, upper, lower, _home } = self;
+        let Draft { root, changes } = self;
         // The overlay must be gone before its upper directory moves.
         drop(root);
-        keep(engine, &upper, &lower, epoch)
+        keep(engine, changes.upper(), changes.lower(), epoch)
     }
 }
 
 /// The directories of a chain, topmost first, as overlayfs wants them.
-pub fn lower(engine: &Engine, chain: &[DiffId]) -> Vec<PathBuf> {
-    chain.iter().rev().map(|layer| engine.snapshots().dir(layer)).collect()
+///
+/// # Errors
+/// A layer that is not there.
+pub fn lower(engine: &Engine, chain: &[DiffId]) -> Result<Vec<PathBuf>, Error> {
+    engine.snapshots().stack(chain).map_err(|error| Error::engine("stack the layers", error))
 }
 
 /// A root made of a chain to read from; nothing can be written into it.
@@ -97,7 +88,7 @@ pub fn lower(engine: &Engine, chain: &[DiffId]) -> Vec<PathBuf> {
 /// Those of mounting.
 pub fn read_only(engine: &Engine, chain: &[DiffId]) -> Result<(Root, Option<TempDir>), Error> {
     let during = |error| Error::engine("open a stage's files", error);
-    match lower(engine, chain).as_slice() {
+    match lower(engine, chain)?.as_slice() {
         [] => {
             let empty = work_directory(engine)?;
             Ok((Root::open(empty.path()).map_err(during)?, Some(empty)))
@@ -106,7 +97,7 @@ pub fn read_only(engine: &Engine, chain: &[DiffId]) -> Result<(Root, Option<Temp
         // that its whiteouts would show: nothing lies below, so there is nothing to hide.
         [one] => Ok((Root::open(one).map_err(during)?, None)),
         many => {
-            let overlay = Overlay { lower: many.to_vec(), upper_work: None };
+            let overlay = Overlay { lower: many.to_vec(), ..Overlay::default() };
             Ok((Root::from(overlay.mount().map_err(during)?), None))
         }
     }

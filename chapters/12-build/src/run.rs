@@ -104,7 +104,7 @@ pub(crate) fn run(
     let code = running.wait().map_err(|error| Error::engine("wait for the step's container", error))?;
     match code {
         Some(0) => {
-            let lower = draft::lower(engine, &job.chain);
+            let lower = draft::lower(engine, &job.chain)?;
             draft::keep(engine, &step.container.upper(), &lower, epoch).map(|layer| Outcome::Layer(Box::new(layer)))
         }
         Some(code) => Ok(Outcome::Failed(code)),

@@ -1,148 +1,45 @@
-//! A hostile archive changes nothing outside its root.
+//! `tar-corpus`: a hostile archive changes nothing outside its root.
 //!
 //! Each case is an archive made here, byte by byte where need be. Around the root lies a small world with a secret and a
-//! canary; after every case, that world must be byte for byte what it was before.
+//! canary; after every case, that world must be byte for byte what it was before. All of it runs as root and, again, in
+//! an ordinary user's namespace.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+mod archives;
+mod programs;
+mod world;
+
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write as _};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 
-use layers::{ApplyOptions, Error, Limits, apply};
+use layers::{ApplyOptions, DiffId, Digest, Error, Snapshots, apply};
+use namespaces::rootless::is_rootless;
 use rootfs::Root;
-use tar::{EntryType, Header};
+use tar::EntryType;
 
-/// One raw member: header fields as they are given, then the body, filled up.
-fn raw(name: &[u8], kind: EntryType, link: &[u8], body: &[u8]) -> Vec<u8> {
-    raw_with(name, kind, link, body, |_| {})
+use crate::archives::{archive, dir, file, hard, link, old_sparse, pax, raw, raw_with, record};
+use crate::world::{LIMITS, World, contained, refused};
+
+/// The same member again and again, without holding them all.
+struct Repeated {
+    member: Vec<u8>,
+    at: usize,
+    left: u64,
 }
 
-fn raw_with(name: &[u8], kind: EntryType, link: &[u8], body: &[u8], change: impl Fn(&mut Header)) -> Vec<u8> {
-    let mut header = Header::new_gnu();
-    header.as_old_mut().name[..name.len().min(100)].copy_from_slice(&name[..name.len().min(100)]);
-    header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
-    header.set_entry_type(kind);
-    header.set_mode(0o755);
-    header.set_uid(u64::from(rustix::process::geteuid().as_raw()));
-    header.set_gid(u64::from(rustix::process::getegid().as_raw()));
-    header.set_mtime(1);
-    header.set_size(body.len() as u64);
-    change(&mut header);
-    header.set_cksum();
-    let mut bytes = header.as_bytes().to_vec();
-    bytes.extend(body);
-    bytes.resize(bytes.len().next_multiple_of(512), 0);
-    bytes
-}
-
-fn file(name: &str) -> Vec<u8> {
-    raw(name.as_bytes(), EntryType::Regular, b"", b"hostile")
-}
-
-fn dir(name: &str) -> Vec<u8> {
-    raw(name.as_bytes(), EntryType::Directory, b"", b"")
-}
-
-fn link(name: &str, to: &str) -> Vec<u8> {
-    raw(name.as_bytes(), EntryType::Symlink, to.as_bytes(), b"")
-}
-
-fn hard(name: &str, to: &str) -> Vec<u8> {
-    raw(name.as_bytes(), EntryType::Link, to.as_bytes(), b"")
-}
-
-fn pax(records: &[u8]) -> Vec<u8> {
-    raw(b"pax", EntryType::XHeader, b"", records)
-}
-
-/// One PAX record with its right length.
-fn record(key: &str, value: &str) -> Vec<u8> {
-    let rest = key.len() + value.len() + 3;
-    let length = (rest..).find(|length| rest + length.to_string().len() == *length).unwrap();
-    format!("{length} {key}={value}\n").into_bytes()
-}
-
-fn archive(members: &[Vec<u8>]) -> Vec<u8> {
-    [members.concat(), vec![0; 1024]].concat()
-}
-
-/// A directory with a root in it and things beside the root that nobody may touch.
-struct World {
-    dir: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("outside/dir")).unwrap();
-        fs::write(dir.path().join("outside/secret"), b"secret").unwrap();
-        fs::write(dir.path().join("canary"), b"alive").unwrap();
-        fs::create_dir(dir.path().join("root")).unwrap();
-        Self { dir }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
-    }
-
-    fn outside(&self) -> String {
-        self.dir.path().join("outside").display().to_string()
-    }
-
-    fn apply(&self, archive: &[u8], limits: Limits) -> layers::Result<layers::Applied> {
-        let options = ApplyOptions { limits, ..ApplyOptions::default() };
-        apply(archive, &Root::open(&self.root()).unwrap(), &options)
-    }
-
-    /// Everything but the root: names, kinds, modes, owners, link counts, contents.
-    fn snapshot(&self) -> BTreeMap<PathBuf, String> {
-        let mut seen = BTreeMap::new();
-        look(self.dir.path(), &self.root(), &mut seen);
-        seen
-    }
-}
-
-fn look(path: &Path, except: &Path, seen: &mut BTreeMap<PathBuf, String>) {
-    for entry in fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
-        if path == except {
-            continue;
+impl Read for Repeated {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
         }
-        let meta = path.symlink_metadata().unwrap();
-        let content = if meta.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-        let (mtime, nlink) = ((meta.mtime(), meta.mtime_nsec()), meta.nlink());
-        seen.insert(path.clone(), format!("{:o} {} {nlink} {mtime:?} {content:?}", meta.mode(), meta.uid()));
-        if meta.is_dir() {
-            look(&path, except, seen);
+        let n = (&self.member[self.at..]).read(buffer)?;
+        self.at += n;
+        if self.at == self.member.len() {
+            (self.at, self.left) = (0, self.left - 1);
         }
+        Ok(n)
     }
-}
-
-/// Small limits, so that what must hit one does so soon.
-const LIMITS: Limits = Limits { entries: 1000, bytes: 1 << 20, depth: 100 };
-
-/// Applies a case, and holds the outside against what it was.
-fn try_case(name: &str, members: &dyn Fn(&World) -> Vec<u8>) -> Result<World, Error> {
-    let world = World::new();
-    let before = world.snapshot();
-    let bytes = members(&world);
-    let result = world.apply(&bytes, LIMITS);
-    assert_eq!(world.snapshot(), before, "{name}: the outside changed");
-    result.map(|_| world)
-}
-
-/// The case must fail, and for this reason: a test of an attack that fails for another one tests nothing.
-fn refused(name: &str, reason: &str, members: &dyn Fn(&World) -> Vec<u8>) {
-    match try_case(name, members) {
-        Ok(_) => panic!("{name}: was accepted"),
-        Err(error) => assert!(error.to_string().contains(reason), "{name}: {error}"),
-    }
-}
-
-fn contained(name: &str, members: &dyn Fn(&World) -> Vec<u8>) -> World {
-    try_case(name, members).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 #[test]
@@ -298,16 +195,59 @@ fn truncated_archives_are_refused() {
 }
 
 #[test]
+fn sparse_maps_that_lie_are_refused() {
+    for (pairs, size) in [
+        (&[(0, 7), (3, 4)][..], 100),
+        (&[(50, 4), (0, 3)], 100),
+        (&[(98, 7)], 100),
+        (&[(0, 6)], 100),
+        (&[(0, 8)], 100),
+        (&[(0o77777777777, 7)], 0o77777777777),
+    ] {
+        refused("old GNU", "sparse map", &|_| archive(&[old_sparse(pairs, size, b"hostile")]));
+        let numbers: Vec<String> = pairs.iter().flat_map(|(a, b)| [a.to_string(), b.to_string()]).collect();
+        let size = record("GNU.sparse.size", &size.to_string());
+        let map = record("GNU.sparse.map", &numbers.join(","));
+        refused("PAX 0.1", "sparse map", &|_| archive(&[pax(&[size.clone(), map.clone()].concat()), file("x")]));
+    }
+    let version = |major: &str| [record("GNU.sparse.major", major), record("GNU.sparse.realsize", "9")].concat();
+    refused("a version to come", "unknown version", &|_| archive(&[pax(&version("2")), file("x")]));
+    for (lines, reason) in
+        [("x\n", "malformed"), ("9999999\n", "segments"), ("2\n0\n7\n", "malformed"), ("", "malformed")]
+    {
+        let body = [lines.as_bytes(), &vec![b'\n'; 512 - lines.len()], b"hostile"].concat();
+        refused("PAX 1.0", reason, &|_| archive(&[pax(&version("1")), raw(b"x", EntryType::Regular, b"", &body)]));
+    }
+    refused("a map longer than its body", "malformed", &|_| archive(&[pax(&version("1")), file("x")]));
+    let extended = |more: u8| {
+        let mut header = old_sparse(&[(0, 7)], 7, b"");
+        header[482] = more;
+        header[124..136].copy_from_slice(b"00000000007\0");
+        let sum: u64 =
+            header.iter().enumerate().map(|(at, &b)| if (148..156).contains(&at) { 32 } else { b.into() }).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        header
+    };
+    // Each block says that another one follows; the archive ends first.
+    let blocks = [extended(1), vec![b'1'; 512 * 9]].concat();
+    refused("maps without end", "end of file", &|_| blocks.clone());
+}
+
+#[test]
 fn bombs_stop_at_a_limit() {
     refused("ten million members", "more than 1000 members", &|_| archive(&vec![link("l", "x"); 1001]));
+    let world = World::new();
+    let endless =
+        std::io::Cursor::new(link("l", "x")).chain(Repeated { member: link("l", "x"), at: 0, left: 10_000_000 });
+    let options = ApplyOptions { limits: LIMITS, ..ApplyOptions::default() };
+    assert!(matches!(apply(endless, &Root::open(&world.root()).unwrap(), &options), Err(Error::Limit { .. })));
     refused("implied directories", "implied directories", &|_| {
         archive(&(0..200).map(|n| file(&format!("{n}/a/a/a/a/a/a"))).collect::<Vec<_>>())
     });
     let sparse = raw_with(b"s", EntryType::GNUSparse, b"", b"", |header| {
         header.as_gnu_mut().unwrap().set_real_size(8 << 60);
     });
-    refused("a sparse file of 8 EiB", "sparse", &|_| archive(std::slice::from_ref(&sparse)));
-    refused("PAX sparse", "sparse", &|_| archive(&[pax(b"22 GNU.sparse.major=1\n"), file("x")]));
+    refused("a sparse file of 8 EiB", "bytes in a sparse file", &|_| archive(std::slice::from_ref(&sparse)));
     let claims = raw_with(b"huge", EntryType::XHeader, b"", b"", |header| header.set_size(1 << 40));
     refused("an extension header of a terabyte", "extension header of 1099511627776", &|_| {
         archive(std::slice::from_ref(&claims))
@@ -326,14 +266,15 @@ fn bombs_stop_at_a_limit() {
 
 #[test]
 fn devices_are_made_by_root_and_by_nobody_else() {
-    if !process::needs::root() {
-        return;
-    }
     let null = raw_with(b"null", EntryType::Char, b"", b"", |header| {
         header.set_device_major(1).unwrap();
         header.set_device_minor(3).unwrap();
     });
-    let world = contained("a device", &|_| archive(std::slice::from_ref(&null)));
+    let world = contained("a device", &|_| archive(&[null.clone(), file("x")]));
+    if is_rootless() || !rustix::process::geteuid().is_root() {
+        assert!(!world.root().join("null").exists(), "an ordinary user has made a device");
+        return;
+    }
     assert!(fs::symlink_metadata(world.root().join("null")).unwrap().file_type().is_char_device());
 }
 
@@ -345,4 +286,95 @@ fn what_lay_in_the_root_before_is_replaced_and_not_followed() {
     world.apply(&archive(&[dir("d"), file("d/secret")]), LIMITS).unwrap();
     assert_eq!(world.snapshot(), before);
     assert!(world.root().join("d/secret").exists());
+}
+
+#[test]
+fn access_lists_are_set_and_those_for_new_files_are_given_to_nobody_on_the_way() {
+    let lists = [
+        record("SCHILY.acl.access", "user::rwx,group::r-x,other::r--,mask::r-x,user:0:r-x"),
+        record("SCHILY.acl.default", "user::rwx,user:0:rwx,group::r-x,mask::rwx,other::---"),
+        record("SCHILY.xattr.user.note", "kept"),
+    ];
+    let foreign = record("SCHILY.acl.access", "user::rwx,user:lisa:rwx,group::r-x,mask::rwx,other::---");
+    let world = World::new();
+    let members = [pax(&lists.concat()), dir("d"), file("d/new"), pax(&foreign), file("theirs")];
+    let applied = world.apply(&archive(&members), LIMITS).unwrap();
+    assert_eq!(applied.xattrs_skipped, 1, "a list with a name of another machine");
+    let length = |path: &str, name: &str| rustix::fs::getxattr(world.root().join(path), name, &mut [0; 256][..]);
+    // A version, and eight bytes for each of five entries.
+    assert_eq!(length("d", "system.posix_acl_access"), Ok(44));
+    assert_eq!(length("d", "system.posix_acl_default"), Ok(44));
+    assert_eq!(length("d", "user.note"), Ok(4));
+    assert_eq!(length("d/new", "system.posix_acl_access"), Err(rustix::io::Errno::NODATA));
+}
+
+#[test]
+fn an_archive_of_another_diff_id_leaves_nothing() {
+    let world = World::new();
+    let before = world.snapshot();
+    let snapshots = Snapshots::open(world.root()).unwrap();
+    let expected = DiffId(Digest::of(b"another one"));
+    let error = snapshots.extract(&expected, &archive(&[file("x")])[..]).unwrap_err();
+    assert!(matches!(error, Error::DiffId { .. }), "{error}");
+    assert!(!snapshots.has(&expected) && snapshots.list().unwrap().is_empty());
+    assert_eq!((snapshots.prune().unwrap(), world.snapshot()), (0, before));
+}
+
+#[test]
+fn names_as_deep_as_allowed_are_made_and_deeper_ones_are_refused() {
+    let path = |depth: usize| format!("{}x", "d/".repeat(depth - 1));
+    let deep = |depth: usize| archive(&[pax(&record("path", &path(depth))), file("x")]);
+    let world = contained("a hundred levels", &|_| deep(100));
+    assert!(world.root().join(path(100)).exists());
+    refused("a hundred and one", "directories deep", &|_| deep(101));
+}
+
+#[test]
+fn whatever_the_archive_is_cut_at_it_is_refused_or_whole() {
+    let whole = archive(&[pax(&record("path", "a")), file("x"), dir("d"), hard("d/h", "a"), link("l", "a")]);
+    for length in (0..whole.len()).filter(|length| length % 512 == 0 || length % 61 == 0) {
+        let world = World::new();
+        let before = world.snapshot();
+        let result = world.apply(&whole[..length], LIMITS);
+        assert_eq!(world.snapshot(), before, "cut at {length}");
+        // Without its end mark an archive is still whole, as it is for every tar program.
+        let whole_members = length % 512 == 0 && !(512..2048).contains(&length);
+        assert!(result.is_err() || whole_members, "cut at {length}: was accepted");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_given_away_lends_no_rights() {
+    let given = raw_with(b"su", EntryType::Regular, b"", b"x", |header| {
+        header.set_mode(0o6755);
+        header.set_uid(4242);
+        header.set_gid(4242);
+    });
+    let world = World::new();
+    let applied = world.apply(&archive(&[given]), LIMITS).unwrap();
+    let mode = fs::metadata(world.root().join("su")).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, if applied.owners_ignored > 0 { 0o755 } else { 0o6755 });
+}
+
+#[test]
+fn every_case_holds_in_an_ordinary_users_namespace_too() {
+    if is_rootless() {
+        // This is that very run.
+        return;
+    }
+    if !process::needs::user_namespaces() || !process::needs::program("unshare") {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let mut words = vec!["unshare", "--user", "--map-root-user", program.to_str().unwrap(), "--test-threads=2"];
+    if rustix::process::geteuid().is_root() {
+        if !process::needs::program("runuser") || !process::needs::account("learner") {
+            return;
+        }
+        words.splice(0..0, ["runuser", "-u", "learner", "--"]);
+    }
+    let output = std::process::Command::new(words[0]).args(&words[1..]).current_dir("/").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("test nothing_is_written_through_a_symbolic_link ... ok"), "{said}");
 }

@@ -1,0 +1,224 @@
+//! Where the kernel has no overlayfs: a stack laid out as one plain tree, and what was changed in it.
+//!
+//! ```text
+//! overlay   layers -- mount --> a tree     changes are caught in the upper directory as they happen
+//! copied    layers -- copy ---> a tree     changes are found afterwards, by comparing every file
+//! ```
+//!
+//! The result is the same archive; the price is a copy of the image for each container, and twice the reading.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use process::{During, step};
+use rootfs::Root;
+use rustix::fs::FileType;
+
+use crate::apply::{Applied, ApplyOptions};
+use crate::archive::Limits;
+use crate::below::{Lower, Shown, open_file};
+use crate::diff::{Diff, Writing};
+use crate::disk::{self, Found};
+use crate::error::Result;
+use crate::member::{Kind, Member};
+use crate::tree::Tree;
+use crate::whiteout;
+
+/// Lays the layers `lower` (topmost first) out in the directory `into`, as an overlay would show them.
+///
+/// # Errors
+/// Those of reading the layers and of making files.
+pub fn lay_out(lower: &[PathBuf], into: &Root) -> Result<Applied> {
+    // These layers were bounded when they came out of archives.
+    let limits = Limits { entries: u64::MAX, ..Limits::default() };
+    let options = ApplyOptions { limits, ..ApplyOptions::default() };
+    let mut tree = Tree::new(into, &options);
+    for layer in lower.iter().rev() {
+        step!(4, "copy", "read(2)", "lay a layer over those below it", "{}", layer.display());
+        lay_layer(&mut tree, &Root::open(layer)?)?;
+    }
+    tree.finish()
+}
+
+fn lay_layer(tree: &mut Tree<'_>, layer: &Root) -> Result<()> {
+    let here = OsStr::new(".");
+    let stat = rustix::fs::fstat(layer.as_fd()).during("stat", "/")?;
+    tree.lay(&Member::found(layer.as_fd(), here, Path::new(""), &stat)?, &mut io::empty())?;
+    let mut first_names = HashMap::new();
+    disk::walk(layer, &mut |found| {
+        let stat = &found.stat;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Socket {
+            return Ok(());
+        }
+        if whiteout::is_whiteout(stat) {
+            return tree.clear(found.path);
+        }
+        let mut member = Member::found(found.parent, found.name, found.path, stat)?;
+        if kind == FileType::Directory {
+            let directory = disk::open_directory(found.parent, found.name).during("open", found.path.display())?;
+            if whiteout::is_opaque(directory) {
+                tree.clear(found.path)?;
+            }
+        } else if stat.st_nlink > 1 {
+            let first = first_names.entry(stat.st_ino).or_insert_with(|| found.path.to_owned());
+            if *first != found.path {
+                member.kind = Kind::HardLink(first.clone());
+            }
+        }
+        match &member.kind {
+            Kind::File(_) => tree.lay(&member, &mut open_file(found.parent, found.name)?),
+            _ => tree.lay(&member, &mut io::empty()),
+        }
+    })
+}
+
+/// Writes what the tree `after` changes against the layers `before` (topmost first) as an archive, like
+/// [`diff()`](crate::diff()), though nothing noted the changes.
+///
+/// Everything is compared, contents too: a program may set a file's time back after it wrote.
+///
+/// # Errors
+/// Those of reading the trees, and [`Error::Write`](crate::Error::Write).
+pub fn diff_trees(before: &[PathBuf], after: &Root, out: impl Write) -> Result<Diff> {
+    let before = Lower::open(before)?;
+    let comparison = Comparison::of(&before, after)?;
+    let mut writing = Writing::new(out);
+    writing.whiteouts(comparison.gone.get(Path::new("")))?;
+    disk::walk(after, &mut |found| {
+        if comparison.changed.contains(found.path) {
+            writing.member(found)?;
+        }
+        writing.whiteouts(comparison.gone.get(found.path))
+    })?;
+    writing.finish()
+}
+
+/// What differs between two trees.
+#[derive(Default)]
+struct Comparison {
+    /// Paths to write: what is new or another, and every directory above that.
+    changed: BTreeSet<PathBuf>,
+    /// For a directory, what is not there any more.
+    gone: BTreeMap<PathBuf, Vec<PathBuf>>,
+}
+
+impl Comparison {
+    fn of(before: &Lower, after: &Root) -> Result<Self> {
+        let mut this = Self::default();
+        let mut links = Links::default();
+        let top = disk::open_directory(after.as_fd(), OsStr::new(".")).during("open", "/")?;
+        this.note_gone(before, Path::new(""), disk::names(&top).during("readdir", "/")?)?;
+        disk::walk::<crate::Error>(after, &mut |found| {
+            let kind = FileType::from_raw_mode(found.stat.st_mode);
+            if kind == FileType::Socket {
+                return Ok(());
+            }
+            let there = before.find(found.path)?;
+            let changed = match &there {
+                Some(there) => !same(there, found)?,
+                None => true,
+            };
+            if changed {
+                this.note_changed(found.path);
+            }
+            if kind == FileType::Directory {
+                let directory = disk::open_directory(found.parent, found.name).during("open", found.path.display())?;
+                let names = disk::names(&directory).during("readdir", found.path.display())?;
+                if there.is_some_and(|there| there.is_directory()) {
+                    this.note_gone(before, found.path, names)?;
+                }
+            } else {
+                links.note(found, there.as_ref(), changed);
+            }
+            Ok(())
+        })?;
+        links.broken().for_each(|path| this.note_changed(path));
+        Ok(this)
+    }
+
+    fn note_changed(&mut self, path: &Path) {
+        let new = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+        self.changed.extend(new.map(Path::to_owned));
+    }
+
+    fn note_gone(&mut self, before: &Lower, directory: &Path, now: Vec<std::ffi::OsString>) -> Result<()> {
+        let now: HashSet<_> = now.into_iter().collect();
+        let gone = before.names(directory)?.into_iter().filter(|name| !now.contains(name));
+        let gone: Vec<PathBuf> = gone.map(|name| directory.join(name)).collect();
+        if !gone.is_empty() {
+            if !directory.as_os_str().is_empty() {
+                self.note_changed(directory);
+            }
+            self.gone.insert(directory.to_owned(), gone);
+        }
+        Ok(())
+    }
+}
+
+/// Files with several names. Names can be joined or parted without any file changing, and an archive can only say that
+/// names belong together if it has all of them.
+#[derive(Default)]
+struct Links {
+    /// For an inode now: its names, the inodes that these had before, and whether anything about them changed.
+    now: HashMap<(u64, u64), (Vec<PathBuf>, BTreeSet<(u64, u64)>, bool)>,
+    /// For an inode before: the inodes that its names have now.
+    before: HashMap<(u64, u64), BTreeSet<(u64, u64)>>,
+}
+
+impl Links {
+    fn note(&mut self, found: &Found<'_>, there: Option<&Shown>, changed: bool) {
+        let now = (found.stat.st_dev, found.stat.st_ino);
+        let (names, inodes, any) = self.now.entry(now).or_default();
+        names.push(found.path.to_owned());
+        *any |= changed;
+        if let Some(there) = there {
+            let before = (there.stat.st_dev, there.stat.st_ino);
+            inodes.insert(before);
+            self.before.entry(before).or_default().insert(now);
+        }
+    }
+
+    /// Names of groups of which not everything is as it was.
+    fn broken(&self) -> impl Iterator<Item = &Path> {
+        let parted = |inodes: &BTreeSet<(u64, u64)>| {
+            inodes.iter().any(|inode| self.before.get(inode).is_some_and(|now| now.len() > 1))
+        };
+        let broken = self.now.values().filter(move |(_, inodes, any)| *any || inodes.len() > 1 || parted(inodes));
+        broken.flat_map(|(names, _, _)| names.iter().map(PathBuf::as_path))
+    }
+}
+
+/// Whether a file, link, device or directory is the same as before.
+fn same(there: &Shown, found: &Found<'_>) -> Result<bool> {
+    let before = Member::found(&there.parent, &there.name, found.path, &there.stat)?;
+    let now = Member::found(found.parent, found.name, found.path, &found.stat)?;
+    match (before == now, &now.kind) {
+        (true, Kind::File(_)) => {
+            let (before, now) = (there.open()?, open_file(found.parent, found.name)?);
+            Ok(same_bytes(before, now).during("compare", found.path.display())?)
+        }
+        (equal, _) => Ok(equal),
+    }
+}
+
+fn same_bytes(one: File, other: File) -> io::Result<bool> {
+    let open = |file| BufReader::with_capacity(1 << 16, file);
+    let (mut one, mut other) = (open(one), open(other));
+    let (mut ours, mut theirs) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let n = one.read(&mut ours)?;
+        // The sizes were equal; a file that shrinks meanwhile is another one.
+        match other.read_exact(&mut theirs[..n]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            result => result?,
+        }
+        if n == 0 || ours[..n] != theirs[..n] {
+            return Ok(n == 0);
+        }
+    }
+}
