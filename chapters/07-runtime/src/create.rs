@@ -1,9 +1,9 @@
 //! `create`: a container that is complete, confined, and waits.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use cgroups::{Cgroup, CgroupPath, Hierarchy};
+use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy};
 use namespaces::isolate;
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
@@ -123,7 +123,7 @@ fn make(request: &mut Create<'_>, directory: &Path) -> Result<Created, Error> {
         }
         Stdio::Terminal { size } => Streams::Terminal(*size),
     };
-    let steps = plan::init_steps(&Request {
+    let planned = plan::init_steps(&Request {
         id,
         spec,
         bundle,
@@ -137,15 +137,19 @@ fn make(request: &mut Create<'_>, directory: &Path) -> Result<Created, Error> {
 
     let cgroup = make_cgroup(spec, id)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
-    let born_in = cgroup.as_ref().map(Cgroup::dir_fd).transpose()?.flatten();
+    let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
+    let mut steps = plan::entering(entrance.as_ref());
+    let moves_in = !steps.is_empty();
+    steps.extend(planned);
     let plan = plan::namespaces(spec)?;
     let maps = plan::id_maps(spec);
-    let isolated = isolate(&plan, born_in.as_ref().map(OwnedFd::as_fd), Some(&maps), steps)?;
+    let isolated = isolate(&plan, entrance.as_ref().and_then(Entrance::birth), Some(&maps), steps)?;
     // From here on the child exists, and must not outlive an error.
     let mut guard = Guard(Some(isolated.child));
     let child = guard.child()?;
-    if let Some(cgroup) = cgroup.filter(|_| born_in.is_none()) {
-        cgroup.add(child.pid())?;
+    if moves_in {
+        child.go()?;
+        await_limits(child)?;
     }
     record.state.pid = Some(child.pid());
     record.start_time = Some(child.pid().start_time()?);
@@ -211,6 +215,17 @@ impl Drop for Guard {
             // It may have ended and been reaped already, having reported why; then neither call finds it.
             let _ = child.pidfd().signal(process::Signal::SIGKILL);
             let _ = child.pidfd().wait();
+        }
+    }
+}
+
+/// Waits until init has moved into its cgroup.
+fn await_limits(child: &mut Spawned) -> Result<(), Error> {
+    match child.next_event()? {
+        Event::Reached(name, _) if name == plan::LIMITED => Ok(()),
+        Event::Failed(error) => Err(error.into()),
+        Event::Reached(..) | Event::Execed => {
+            Err(process::CallError::refused("run", "init", "it did not move into its cgroup").into())
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use cgroups::Entrance;
 use layers::Overlay;
 use namespaces::{IdMap, IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Process, Spec};
@@ -18,6 +19,8 @@ use crate::step::RuntimeStep;
 
 /// The checkpoint at which a container is complete and waits to be started.
 pub const CREATED: &str = "created";
+/// The checkpoint at which a container's first process is in its cgroup.
+pub const LIMITED: &str = "limited";
 
 /// Where a container's root comes from.
 #[derive(Debug, Clone)]
@@ -64,8 +67,7 @@ pub struct Request<'a> {
 /// All steps of a new container's init, after its namespaces exist.
 ///
 /// The order is the lesson. Each line stands where it does because of another:
-/// the cgroup namespace is made only now, because it takes the cgroup that the parent has meanwhile put us in
-/// for its root; mounts come before the pivot, as their sources lie in the old root; the terminal after it, as
+/// the cgroup namespace is made only now, because it takes the cgroup that we are in by now for its root; mounts come before the pivot, as their sources lie in the old root; the terminal after it, as
 /// it is the container's own; masks after every mount they could cover; the wait for `start` while we still may do
 /// what hooks need; privileges go last, and after them nothing is done but exec.
 ///
@@ -109,6 +111,13 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     steps.extend(hooks_inside(spec, request, HookPoint::StartContainer));
     steps.extend(become_program(spec, process, request.id, preserve)?);
     Ok(steps)
+}
+
+/// What comes before [`init_steps`] where a child cannot be born in its cgroup: it moves in and says so, since hooks
+/// outside may look at its cgroup, or change it.
+pub fn entering(entrance: Option<&Entrance>) -> Vec<RuntimeStep> {
+    let Some(step) = entrance.and_then(Entrance::step) else { return Vec::new() };
+    vec![step.into(), ProcessStep::Checkpoint(LIMITED).into()]
 }
 
 /// The steps of a process that joins a running container. [`namespaces::isolate`] has put it inside.
