@@ -1,7 +1,7 @@
 //! What the program shows, a function a demonstration.
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cgroups::{Availability, DeviceProgram, Hierarchy, Limits, devices};
@@ -66,9 +66,15 @@ pub(crate) fn freeze() -> anyhow::Result<()> {
     tell("running", used()?);
     confined.cgroup.freeze()?;
     tell("frozen", used()?);
-    // It does not even notice that it was asked to end: the signal waits, like everything else in there.
     guest.pidfd().signal(Signal::SIGTERM)?;
-    tell("frozen, and sent SIGTERM", used()?);
+    let deadline = Instant::now() + SAMPLE * 5;
+    while Instant::now() < deadline && !confined.cgroup.processes()?.is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    match confined.cgroup.processes()?.is_empty() {
+        true => println!("sent SIGTERM: it is gone; on v2 death reaches even the frozen"),
+        false => println!("sent SIGTERM: it stands still, and the signal waits; it is thawed"),
+    }
     confined.cgroup.thaw()?;
     report(guest.pidfd().wait()?);
     Ok(())
