@@ -105,9 +105,9 @@ impl Tree for V2 {
 
     fn limit_devices(&self, path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), Error> {
         match devices::attach::attach(&self.directory(path), rules) {
-            // Only root of the machine may load such a program. A container of a user namespace cannot make device
-            // nodes either, so the rules have nothing to forbid but what is in its `/dev`.
-            Err(error) if error.errno() == Errno::EPERM && namespaces::rootless::is_rootless() => {
+            // Only root of the machine may load such a program. A container of anybody else cannot make device nodes
+            // either, so the rules have nothing to forbid but what is in its `/dev`.
+            Err(error) if error.errno() == Errno::EPERM && !is_root_of_the_machine() => {
                 step!(5, "bpf", "bpf(2)", "not for an ordinary user: no device rules, and no nodes to make", "EPERM");
                 Ok(())
             }
@@ -186,6 +186,10 @@ fn hand_down(directory: &Path, wanted: &[Controller], limits: &Limits) -> Result
         return Ok(());
     }
     Ok(file::write(&directory.join("cgroup.subtree_control"), &commands.join(" "))?)
+}
+
+fn is_root_of_the_machine() -> bool {
+    rustix::process::geteuid().is_root() && !namespaces::rootless::is_rootless()
 }
 
 /// Moves every process of a directory into a child of it, so that the directory itself may hand controllers down.
