@@ -1,7 +1,6 @@
 //! One cgroup: made with its limits, filled, watched, emptied, removed.
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -10,11 +9,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use process::{CallError, During as _, Pid, step};
-use rustix::fs::{Mode, OFlags};
 
+use crate::entrance::Entrance;
 use crate::stats::Stats;
 use crate::tree::{Motion, Tree};
-use crate::{CgroupPath, Error, Hierarchy, Limits, Version};
+use crate::{CgroupPath, Error, Hierarchy, Limits, Version, devices};
 
 /// How long removal waits for the last process: killed ones leave in milliseconds, unless the kernel writes a core
 /// dump or waits for a dead file server.
@@ -43,17 +42,19 @@ impl Hierarchy {
     /// cgroups(7)
     // spine
     pub fn create(&self, path: &CgroupPath, limits: &Limits) -> Result<Cgroup, Error> {
-        limits.check()?;
         let tree = self.tree()?;
+        limits.check(tree.version())?;
         let cgroup = Cgroup { tree: Arc::clone(tree), path: path.clone() };
 
         let members = cgroup.processes()?;
         if let Some(first) = members.first() {
-            return Err(Error::Busy { path: path.to_string(), count: members.len(), first: first.get() });
+            return Err(Error::busy(path, members.len(), *first));
         }
         cgroup.remove()?;
 
+        let rules = limits.devices.clone().unwrap_or_else(devices::default_rules);
         let made = cgroup.make(limits).and_then(|()| tree.limit(path, limits));
+        let made = made.and_then(|()| tree.limit_devices(path, &rules));
         if let Err(error) = made {
             // The first error is the one to tell; a group that cannot be removed either is found by `system prune`.
             let _ = cgroup.remove();
@@ -95,21 +96,17 @@ impl Cgroup {
         self.tree.directories(&self.path)
     }
 
-    /// A descriptor of the group for `CLONE_INTO_CGROUP`: a child that is born inside. `None` on v1, where the parent
-    /// must [`add`](Self::add) the child while it waits.
+    /// The way in for a child that is yet to be cloned: no instruction of its program runs outside.
     ///
     /// # Errors
-    /// When the directory cannot be opened.
-    pub fn dir_fd(&self) -> Result<Option<OwnedFd>, Error> {
-        if self.version() == Version::V1 {
-            return Ok(None);
-        }
-        let Some(directory) = self.directories().pop() else { return Ok(None) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        Ok(Some(rustix::fs::open(&directory, flags, Mode::empty()).during("open", directory.display())?))
+    /// When the group does not exist.
+    pub fn entrance(&self) -> Result<Entrance, Error> {
+        self.tree.entrance(&self.path)
     }
 
     /// Moves a process in, with all its threads. Its children so far stay where they are.
+    ///
+    /// For a child of one's own there is a faster way: [`Cgroup::entrance`].
     ///
     /// # Errors
     /// ESRCH if it has ended.
@@ -117,13 +114,20 @@ impl Cgroup {
         self.tree.add(&self.path, pid)
     }
 
-    /// Changes limits; what is `None` stays as it is.
+    /// Changes limits while members run; what is `None` stays as it is.
+    ///
+    /// A memory limit below what is in use makes the kernel reclaim. Where that is not enough, v1 answers EBUSY and v2
+    /// kills.
     ///
     /// # Errors
-    /// As [`Hierarchy::create`]; EBUSY if memory in use is above a new limit (v1).
+    /// As [`Hierarchy::create`]. What was written before the error stays.
     pub fn update(&self, limits: &Limits) -> Result<(), Error> {
-        limits.check()?;
-        self.tree.limit(&self.path, limits)
+        limits.check(self.version())?;
+        self.tree.limit(&self.path, limits)?;
+        match &limits.devices {
+            Some(rules) => self.tree.limit_devices(&self.path, rules),
+            None => Ok(()),
+        }
     }
 
     /// Every process of the group and of the groups inside it.
@@ -180,7 +184,7 @@ impl Cgroup {
             self.wait_empty(Instant::now() + Duration::from_millis(200))?;
             let left = self.processes()?;
             if let Some(first) = left.first().filter(|_| Instant::now() > deadline) {
-                return Err(Error::Busy { path: self.path.to_string(), count: left.len(), first: first.get() });
+                return Err(Error::busy(&self.path, left.len(), *first));
             }
         }
     }
@@ -277,8 +281,9 @@ fn remove_tree(directory: &Path, path: &CgroupPath) -> Result<(), Error> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
                 // The last member has ended but the kernel has not yet let go of it.
                 Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && Instant::now() < deadline => {
-                    if let Some(first) = members(&[directory.to_owned()])?.first() {
-                        return Err(Error::Busy { path: path.to_string(), count: 1, first: first.get() });
+                    let left = members(&[directory.to_owned()])?;
+                    if let Some(first) = left.first() {
+                        return Err(Error::busy(path, left.len(), *first));
                     }
                     thread::sleep(Duration::from_millis(1));
                 }

@@ -1,6 +1,8 @@
 //! What can go wrong with control groups.
 
-use process::CallError;
+use process::{CallError, Pid};
+
+use crate::CgroupPath;
 
 /// An error of this chapter.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub enum Error {
         reason: String,
     },
     /// The cgroup has members, and an empty one was needed.
-    #[error("cgroup {path}: still has {count} processes, the first is {first}")]
+    #[error("cgroup {path}: still has {count} processes, the first is {first}{doing}")]
     Busy {
         /// The cgroup.
         path: String,
@@ -47,5 +49,21 @@ pub enum Error {
         count: usize,
         /// One of them.
         first: i32,
+        /// Its name and what it does, in parentheses; empty if it has gone meanwhile.
+        doing: String,
     },
+}
+
+impl Error {
+    /// A group is still in use: by whom, and what keeps that process there.
+    pub(crate) fn busy(path: &CgroupPath, count: usize, first: Pid) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+        // "D (disk sleep)" is the one that no signal ends; "Z (zombie)" waits for its parent.
+        let doing = match (field("Name:"), field("State:")) {
+            (Some(name), Some(state)) => format!(" ({name}, state {state})"),
+            _ => String::new(),
+        };
+        Self::Busy { path: path.to_string(), count, first: first.get(), doing }
+    }
 }

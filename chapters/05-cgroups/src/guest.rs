@@ -28,6 +28,10 @@ enum Role {
     Fork,
     /// Be such a child.
     Sleep,
+    /// Use CPU with four threads.
+    Crowd { milliseconds: u64 },
+    /// Open device nodes.
+    Devices,
 }
 
 impl Part {
@@ -38,6 +42,8 @@ impl Part {
             Role::Spin { milliseconds } => spin(Duration::from_millis(milliseconds)),
             Role::Fork => start_children().context("start children")?,
             Role::Sleep => std::thread::sleep(Duration::from_secs(20)),
+            Role::Crowd { milliseconds } => crowd(Duration::from_millis(milliseconds)),
+            Role::Devices => open_devices(),
         }
         Ok(0)
     }
@@ -58,6 +64,24 @@ fn spin(length: Duration) {
     let mut turns = 0_u64;
     while Instant::now() < end {
         turns = std::hint::black_box(turns + 1);
+    }
+}
+
+fn crowd(length: Duration) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| spin(length));
+        }
+    });
+}
+
+/// The nodes are there, and root may open them; whether the driver is reached is another question.
+fn open_devices() {
+    for path in ["/dev/null", "/dev/zero", "/dev/kmsg"] {
+        match std::fs::File::open(path) {
+            Ok(_) => println!("guest: open {path}: it works"),
+            Err(error) => println!("guest: open {path}: {error}"),
+        }
     }
 }
 

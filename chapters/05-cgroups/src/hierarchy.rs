@@ -82,7 +82,7 @@ impl Hierarchy {
         let list: Vec<String> = survey
             .v1
             .iter()
-            .map(|(controller, mount)| format!("{} at {}", controller.name(), mount.display()))
+            .map(|(controller, mount)| format!("{} at {}", controller.name_in(Version::V1), mount.display()))
             .collect();
         let kind =
             if survey.v2.is_some() { "cgroup v1 (hybrid: the v2 tree is without controllers)" } else { "cgroup v1" };
@@ -123,6 +123,17 @@ impl Hierarchy {
         self.availability == Availability::Usable
     }
 
+    /// Who else manages the tree, for people; `None` if nobody that we know.
+    ///
+    /// Where systemd does, it owns the top of the tree and hands subtrees over (`Delegate=yes`). An ordinary user's groups
+    /// are made in such a subtree. Root's are made beside systemd's own, at `/cooper`; they are not units of systemd's, so
+    /// `systemctl` does not show them, and no scope is asked for over D-Bus.
+    pub fn manager(&self) -> Option<&'static str> {
+        Path::new("/run/systemd/system").is_dir().then_some(
+            "systemd manages the tree: root's groups are made beside its slices, and are no units of its own",
+        )
+    }
+
     /// The generation in use; `None` if none can be.
     pub fn version(&self) -> Option<Version> {
         self.tree.as_ref().map(|tree| tree.version())
@@ -136,9 +147,9 @@ impl Hierarchy {
         }
     }
 
-    /// The controllers that limits of this kind of machine go to, for `info`.
+    /// The controllers that there are; none if no group can be made.
     pub fn controllers(&self) -> Vec<Controller> {
-        Controller::ALL.into_iter().filter(|controller| self.found.contains(controller.name())).collect()
+        self.tree.as_ref().map(|tree| tree.controllers()).unwrap_or_default()
     }
 }
 

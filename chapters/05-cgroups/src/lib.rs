@@ -11,17 +11,22 @@
 //!
 //! Read in this order:
 //!
-//! - [`limits`]: what can be limited, and the pure function from limits to files and values;
+//! - [`limits`]: what can be limited;
+//! - [`controller`]: one file for each controller: from a limit to pairs of file and value, from files to numbers;
+//! - [`stats`]: everything counted, in one typed snapshot;
 //! - [`hierarchy`]: which generation this machine has, and whether we may use it: detection that explains itself;
 //! - `mounts`: where the trees are mounted, read from two files of `/proc`; [`path`]: a group's name in them;
 //! - `tree`: what both generations can do; `v2` and `v1`: how each does it, through `file`, one command a write;
 //! - [`cgroup`]: one group: members, freezing, killing, removal. The spine is [`Hierarchy::create`];
-//! - [`stats`]: everything counted, in one typed snapshot;
-//! - [`devices`]: which device nodes work, v1's way;
+//! - [`entrance`]: how a process comes in;
+//! - [`devices`]: which device nodes work: v1's rules, assembled into v2's program;
+//! - `sys`: bpf(2);
 //! - [`error`]: what can go wrong.
 
 pub mod cgroup;
+pub mod controller;
 pub mod devices;
+pub mod entrance;
 pub mod error;
 mod file;
 pub mod hierarchy;
@@ -29,14 +34,19 @@ pub mod limits;
 mod mounts;
 pub mod path;
 pub mod stats;
+mod sys;
 mod tree;
 mod v1;
 mod v2;
 
 pub use cgroup::Cgroup;
-pub use devices::{DeviceKind, DeviceRule};
+pub use controller::hugetlb::HugetlbLimit;
+pub use controller::io::{IoCeiling, IoWeight};
+pub use controller::{Controller, IfMissing, Setting, Version};
+pub use devices::{DeviceKind, DeviceProgram, DeviceRequest, DeviceRule};
+pub use entrance::{CgroupStep, Entrance};
 pub use error::Error;
 pub use hierarchy::{Availability, Hierarchy};
-pub use limits::{Controller, Limits, Setting, Version};
+pub use limits::Limits;
 pub use path::CgroupPath;
 pub use stats::Stats;

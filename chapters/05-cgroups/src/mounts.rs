@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::Controller;
+use crate::{Controller, Version};
 
 /// What `/proc/self/mountinfo` and `/proc/self/cgroup` say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Survey {
                 }
                 (Some("cgroup"), Some(options)) => {
                     for controller in Controller::ALL {
-                        if options.split(',').any(|option| option == controller.name()) {
+                        if options.split(',').any(|option| option == controller.name_in(Version::V1)) {
                             survey.v1.entry(controller).or_insert_with(|| point.clone());
                         }
                     }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use process::Pid;
 
+use crate::entrance::Entrance;
 use crate::stats::Stats;
-use crate::{CgroupPath, Error, Limits, Version};
+use crate::{CgroupPath, Controller, DeviceRule, Error, Limits, Version};
 
 /// Whether a group's members run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +23,20 @@ pub(crate) trait Tree: Debug + Send + Sync {
     /// Which generation.
     fn version(&self) -> Version;
 
+    /// The controllers that there are.
+    fn controllers(&self) -> Vec<Controller>;
+
     /// Makes the group and everything above it; what was there already stays.
     fn make(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error>;
 
     /// Writes the limits.
     fn limit(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error>;
+
+    /// Puts device rules in the place of those that were.
+    fn limit_devices(&self, path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), Error>;
+
+    /// The way in for a child that is yet to be cloned.
+    fn entrance(&self, path: &CgroupPath) -> Result<Entrance, Error>;
 
     /// Moves a process in.
     fn add(&self, path: &CgroupPath, pid: Pid) -> Result<(), Error>;

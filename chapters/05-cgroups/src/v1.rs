@@ -4,24 +4,27 @@
 //! parent moves it there while it waits, before it executes anything.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use nix::errno::Errno;
-use process::{CallError, Pid};
+use process::{CallError, During as _, Pid};
 
-use crate::stats::{CpuStats, MemoryStats, PidsStats, Stats};
+use crate::entrance::Entrance;
+use crate::stats::Stats;
 use crate::tree::{Motion, Tree};
-use crate::{CgroupPath, Controller, Error, Limits, Setting, Version, devices, file};
+use crate::{CgroupPath, Controller, DeviceRule, Error, Limits, Setting, Version, controller, file};
 
 /// The controllers in which every group of ours has a place. `cpuset` joins them only if it is limited: its files
 /// must be filled in on every level before the first process may enter.
-const ALWAYS: [Controller; 6] = [
+const ALWAYS: [Controller; 7] = [
     Controller::Memory,
     Controller::Cpu,
     Controller::Cpuacct,
     Controller::Pids,
+    Controller::Io,
     Controller::Devices,
     Controller::Freezer,
 ];
@@ -49,39 +52,28 @@ impl V1 {
         }
     }
 
-    /// A file's text; empty if there is no such controller here.
-    fn text(&self, controller: Controller, path: &CgroupPath, name: &str) -> Result<String, Error> {
-        match self.directory(controller, path) {
-            Ok(directory) if directory.is_dir() => Ok(file::read(&directory.join(name))?),
-            _ => Ok(String::new()),
-        }
-    }
-
-    fn number(&self, controller: Controller, path: &CgroupPath, name: &str) -> Result<Option<u64>, Error> {
-        self.text(controller, path, name).map(|text| file::ceiling(&text))
-    }
-
     fn write(&self, path: &CgroupPath, setting: &Setting) -> Result<(), Error> {
-        let target = self.directory(setting.controller, path)?.join(setting.file);
-        match file::write(&target, &setting.value) {
-            Err(error) if setting.is_optional() && error.errno() == Errno::ENOENT => Ok(()),
-            result => Ok(result?),
-        }
+        file::set(&self.directory(setting.controller, path)?, setting)
     }
 
-    fn limit_devices(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error> {
-        let Ok(directory) = self.directory(Controller::Devices, path) else { return Ok(()) };
-        let default = devices::default_rules();
-        for rule in limits.devices.as_ref().unwrap_or(&default) {
-            file::write(&directory.join(rule.file()), &rule.to_string())?;
-        }
-        Ok(())
+    /// One file for each tree; controllers that are mounted together share one.
+    fn open_all(&self, path: &CgroupPath, name: &str) -> Result<Vec<OwnedFd>, Error> {
+        let open = |directory: PathBuf| {
+            let file = directory.join(name);
+            let opened = fs::OpenOptions::new().write(true).open(&file).during("open", file.display());
+            Ok(OwnedFd::from(opened?))
+        };
+        self.directories(path).into_iter().map(open).collect()
     }
 }
 
 impl Tree for V1 {
     fn version(&self) -> Version {
         Version::V1
+    }
+
+    fn controllers(&self) -> Vec<Controller> {
+        self.mounts.keys().copied().collect()
     }
 
     fn make(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error> {
@@ -102,22 +94,23 @@ impl Tree for V1 {
                 }
             }
         }
-        self.limit_devices(path, limits)
+        Ok(())
     }
 
     fn limit(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error> {
-        let (memory, rest): (Vec<_>, Vec<_>) =
-            limits.files(Version::V1).into_iter().partition(|setting| setting.controller == Controller::Memory);
-        // The kernel refuses a memory limit above the limit of memory and swap, and the other way round. Lowering must
-        // write memory first, raising the sum first; so if one order is refused, the other is right.
-        let in_order = memory.iter().try_for_each(|setting| self.write(path, setting));
-        match in_order {
-            Err(Error::Call(error)) if error.errno() == Errno::EINVAL => {
-                memory.iter().rev().try_for_each(|setting| self.write(path, setting))?;
-            }
-            result => result?,
+        file::settle(&limits.files(Version::V1), |setting| self.write(path, setting))
+    }
+
+    fn limit_devices(&self, path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), Error> {
+        let Ok(directory) = self.directory(Controller::Devices, path) else { return Ok(()) };
+        for rule in rules {
+            file::write(&directory.join(rule.file()), &rule.to_string())?;
         }
-        rest.iter().try_for_each(|setting| self.write(path, setting))
+        Ok(())
+    }
+
+    fn entrance(&self, path: &CgroupPath) -> Result<Entrance, Error> {
+        Ok(Entrance::Step(self.open_all(path, "tasks")?))
     }
 
     fn add(&self, path: &CgroupPath, pid: Pid) -> Result<(), Error> {
@@ -171,36 +164,14 @@ impl Tree for V1 {
     }
 
     fn stats(&self, path: &CgroupPath) -> Result<Stats, Error> {
-        use Controller::{Cpu, Cpuacct, Memory, Pids};
-        let (memory, oom) = (self.text(Memory, path, "memory.stat")?, self.text(Memory, path, "memory.oom_control")?);
-        let (cpu, acct) = (self.text(Cpu, path, "cpu.stat")?, self.text(Cpuacct, path, "cpuacct.stat")?);
-        let pids = self.text(Pids, path, "pids.events")?;
-        let of = |text: &str, key| file::table(text).get(key).copied().unwrap_or(0);
-        // cpuacct.stat counts in ticks of 1/100 s, which is USER_HZ on every Linux that we run on.
-        let ticks = |key| of(&acct, key) * 10_000;
-        Ok(Stats {
-            memory: MemoryStats {
-                usage: self.number(Memory, path, "memory.usage_in_bytes")?.unwrap_or(0),
-                limit: self.number(Memory, path, "memory.limit_in_bytes")?,
-                peak: self.number(Memory, path, "memory.max_usage_in_bytes")?,
-                inactive_file: of(&memory, "total_inactive_file"),
-                limit_hits: self.number(Memory, path, "memory.failcnt")?.unwrap_or(0),
-                oom_kills: of(&oom, "oom_kill"),
-            },
-            cpu: CpuStats {
-                usage_us: self.number(Cpuacct, path, "cpuacct.usage")?.unwrap_or(0) / 1000,
-                user_us: ticks("user"),
-                system_us: ticks("system"),
-                periods: of(&cpu, "nr_periods"),
-                throttled_periods: of(&cpu, "nr_throttled"),
-                throttled_us: of(&cpu, "throttled_time") / 1000,
-            },
-            pids: PidsStats {
-                current: self.number(Pids, path, "pids.current")?.unwrap_or(0),
-                limit: self.number(Pids, path, "pids.max")?,
-                refused: of(&pids, "max"),
-            },
-        })
+        if self.directories(path).is_empty() {
+            return Err(CallError::new("stat", path, Errno::ENOENT).into());
+        }
+        let read = |controller: Controller, name: &str| match self.mounts.get(&controller) {
+            Some(mount) => file::read_if_any(&path.below(mount).join(name)),
+            None => Ok(None),
+        };
+        Ok(controller::counted_by_v1(&read, &file::huge_page_sizes())?)
     }
 }
 

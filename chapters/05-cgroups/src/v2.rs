@@ -16,16 +16,20 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use nix::errno::Errno;
-use process::{CallError, Pid};
+use process::{CallError, During as _, Pid, step};
+use rustix::fs::{Mode, OFlags};
 
-use crate::stats::{CpuStats, MemoryStats, PidsStats, Stats};
+use crate::entrance::Entrance;
+use crate::stats::Stats;
 use crate::tree::{Motion, Tree};
-use crate::{CgroupPath, Controller, Error, Limits, Version, file};
+use crate::{CgroupPath, Controller, DeviceRule, Error, Limits, Version, controller, devices, file};
 
 /// The controllers that every group of ours has, so that there is something to read even without limits.
-const ALWAYS: [Controller; 3] = [Controller::Cpu, Controller::Memory, Controller::Pids];
+const ALWAYS: [Controller; 4] = [Controller::Cpu, Controller::Memory, Controller::Pids, Controller::Io];
 /// How long freezing may take; a process in an uninterruptible sleep cannot be frozen.
 const FREEZE_WITHIN: Duration = Duration::from_secs(5);
+/// Where the processes go that stood in the way at the top of what was delegated to us.
+const SUPERVISOR: &str = "supervisor";
 
 /// The v2 tree below a directory that we may write to.
 #[derive(Debug)]
@@ -45,11 +49,39 @@ impl V2 {
     fn read(&self, path: &CgroupPath, name: &str) -> Result<String, CallError> {
         file::read(&self.directory(path).join(name))
     }
+
+    /// Enables the controllers for the children of `directory`. At the top of what was delegated to us our own processes
+    /// may stand in the way; they step aside into a child.
+    fn hand_down(&self, directory: &Path, wanted: &[Controller], limits: &Limits) -> Result<(), Error> {
+        match hand_down(directory, wanted, limits) {
+            Err(Error::Call(error)) if error.errno() == Errno::EBUSY && directory == self.base => {
+                step_aside(directory)?;
+                hand_down(directory, wanted, limits)
+            }
+            Err(Error::Call(error)) if error.errno() == Errno::EBUSY => {
+                let holder = directory.display();
+                let reason = format!(
+                    "{holder} holds processes itself, so it cannot hand controllers down; move them into a child first"
+                );
+                Err(Error::Unavailable { reason })
+            }
+            result => result,
+        }
+    }
 }
 
 impl Tree for V2 {
     fn version(&self) -> Version {
         Version::V2
+    }
+
+    fn controllers(&self) -> Vec<Controller> {
+        let offered = offered(&self.base);
+        let is_offered =
+            |controller: &Controller| offered.split(' ').any(|name| name == controller.name_in(Version::V2));
+        // Freezing needs no controller here, and devices are the business of programs.
+        let always = [Controller::Devices, Controller::Freezer];
+        Controller::ALL.into_iter().filter(|one| is_offered(one) || always.contains(one)).collect()
     }
 
     fn make(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error> {
@@ -59,7 +91,7 @@ impl Tree for V2 {
         wanted.dedup();
         let mut directory = self.base.clone();
         for component in path.components() {
-            hand_down(&directory, &wanted, limits)?;
+            self.hand_down(&directory, &wanted, limits)?;
             directory.push(component);
             file::make(&directory)?;
         }
@@ -67,14 +99,27 @@ impl Tree for V2 {
     }
 
     fn limit(&self, path: &CgroupPath, limits: &Limits) -> Result<(), Error> {
-        for setting in limits.files(Version::V2) {
-            let target = self.directory(path).join(setting.file);
-            match file::write(&target, &setting.value) {
-                Err(error) if error.errno() == Errno::ENOENT && setting.is_optional() => {}
-                result => result?,
+        let directory = self.directory(path);
+        file::settle(&limits.files(Version::V2), |setting| file::set(&directory, setting))
+    }
+
+    fn limit_devices(&self, path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), Error> {
+        match devices::attach::attach(&self.directory(path), rules) {
+            // Only root of the machine may load such a program. A container of anybody else cannot make device nodes
+            // either, so the rules have nothing to forbid but what is in its `/dev`.
+            Err(error) if error.errno() == Errno::EPERM && !is_root_of_the_machine() => {
+                step!(5, "bpf", "bpf(2)", "not for an ordinary user: no device rules, and no nodes to make", "EPERM");
+                Ok(())
             }
+            result => Ok(result?),
         }
-        Ok(())
+    }
+
+    fn entrance(&self, path: &CgroupPath) -> Result<Entrance, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let directory = self.directory(path);
+        let opened = rustix::fs::open(&directory, flags, Mode::empty()).during("open", directory.display())?;
+        Ok(Entrance::Birth(opened))
     }
 
     fn add(&self, path: &CgroupPath, pid: Pid) -> Result<(), Error> {
@@ -94,6 +139,8 @@ impl Tree for V2 {
         let deadline = Instant::now() + FREEZE_WITHIN;
         while file::table(&self.read(path, "cgroup.events")?).get("frozen").is_some_and(|frozen| *frozen != goal) {
             if Instant::now() > deadline {
+                // Never leave a group half frozen, with somebody inside who waits for somebody outside.
+                file::write(&self.directory(path).join("cgroup.freeze"), "0")?;
                 return Err(
                     CallError::refused("freeze", path, "a member does not stop (uninterruptible sleep?)").into()
                 );
@@ -112,36 +159,10 @@ impl Tree for V2 {
     }
 
     fn stats(&self, path: &CgroupPath) -> Result<Stats, Error> {
-        let number = |name: &str| self.read(path, name).ok().and_then(|text| file::ceiling(&text));
-        let text = |name: &str| self.read(path, name).unwrap_or_default();
-        let (cpu, memory, memory_events, pids_events) =
-            (self.read(path, "cpu.stat")?, text("memory.stat"), text("memory.events"), text("pids.events"));
-        let (cpu, memory) = (file::table(&cpu), file::table(&memory));
-        let (memory_events, pids_events) = (file::table(&memory_events), file::table(&pids_events));
-        let of = |table: &std::collections::BTreeMap<&str, u64>, key| table.get(key).copied().unwrap_or(0);
-        Ok(Stats {
-            memory: MemoryStats {
-                usage: number("memory.current").unwrap_or(0),
-                limit: number("memory.max"),
-                peak: number("memory.peak"),
-                inactive_file: of(&memory, "inactive_file"),
-                limit_hits: of(&memory_events, "max"),
-                oom_kills: of(&memory_events, "oom_kill"),
-            },
-            cpu: CpuStats {
-                usage_us: of(&cpu, "usage_usec"),
-                user_us: of(&cpu, "user_usec"),
-                system_us: of(&cpu, "system_usec"),
-                periods: of(&cpu, "nr_periods"),
-                throttled_periods: of(&cpu, "nr_throttled"),
-                throttled_us: of(&cpu, "throttled_usec"),
-            },
-            pids: PidsStats {
-                current: number("pids.current").unwrap_or(0),
-                limit: number("pids.max"),
-                refused: of(&pids_events, "max"),
-            },
-        })
+        let directory = self.directory(path);
+        fs::metadata(&directory).during("stat", directory.display())?;
+        let read = |_, name: &str| file::read_if_any(&directory.join(name));
+        Ok(controller::counted_by_v2(&read, &file::huge_page_sizes())?)
     }
 }
 
@@ -164,14 +185,34 @@ fn hand_down(directory: &Path, wanted: &[Controller], limits: &Limits) -> Result
     if commands.is_empty() {
         return Ok(());
     }
-    file::write(&directory.join("cgroup.subtree_control"), &commands.join(" ")).map_err(|error| match error.errno() {
-        Errno::EBUSY => Error::Unavailable {
-            reason: format!(
-                "{} holds processes itself, so it cannot hand controllers down; move them into a child first",
-                directory.display()
-            ),
-        },
-        _ => error.into(),
+    Ok(file::write(&directory.join("cgroup.subtree_control"), &commands.join(" "))?)
+}
+
+fn is_root_of_the_machine() -> bool {
+    rustix::process::geteuid().is_root() && !namespaces::rootless::is_rootless()
+}
+
+/// Moves every process of a directory into a child of it, so that the directory itself may hand controllers down.
+///
+/// The child stays when we end, as those processes do; it goes with the directory, whose manager removes it.
+fn step_aside(directory: &Path) -> Result<(), Error> {
+    let aside = directory.join(SUPERVISOR);
+    file::make(&aside)?;
+    // Whoever forks meanwhile leaves a child behind, so look again until nobody is left; not for ever.
+    for _ in 0..100 {
+        let members = file::read(&directory.join("cgroup.procs"))?;
+        if members.is_empty() {
+            return Ok(());
+        }
+        for pid in members.lines() {
+            match file::write(&aside.join("cgroup.procs"), pid) {
+                Err(error) if error.errno() != Errno::ESRCH => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Err(Error::Unavailable {
+        reason: format!("processes appear in {} faster than they can be moved", directory.display()),
     })
 }
 
@@ -192,9 +233,11 @@ pub(crate) fn is_writable(path: &Path) -> bool {
     rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS).is_ok()
 }
 
-/// Whether one of the controllers that we always use is among those offered.
+/// Whether one of the controllers without which there is little to limit is among those offered.
 pub(crate) fn is_useful(offers: &str) -> bool {
-    ALWAYS.iter().any(|controller| offers.split_whitespace().any(|name| name == controller.name()))
+    [Controller::Cpu, Controller::Memory, Controller::Pids]
+        .iter()
+        .any(|controller| offers.split_whitespace().any(|name| name == controller.name()))
 }
 
 /// The controllers that a v2 mount offers; empty on a hybrid machine, where v1 has them all.

@@ -1,50 +1,14 @@
 //! Real cgroups on this machine, of whichever generation it has.
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cgroups::{Cgroup, CgroupPath, Error, Hierarchy, Limits};
+use cgroups::{Cgroup, Error, Hierarchy, Limits};
 use process::Pid;
+use scratch::{Scratch, path, sleeper, usable};
 
-/// A cgroup that is emptied and removed whatever the test does.
-struct Scratch(Cgroup);
-
-impl Scratch {
-    fn new(name: &str, limits: &Limits) -> Self {
-        Self(Hierarchy::detect().create(&path(name), limits).unwrap())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let emptied = self.0.kill().and_then(|()| self.0.remove());
-        if !std::thread::panicking() {
-            emptied.unwrap();
-        }
-    }
-}
-
-fn path(name: &str) -> CgroupPath {
-    format!("/cooper-test-{}-{name}/leaf", std::process::id()).parse().unwrap()
-}
-
-fn usable() -> bool {
-    process::needs::root() && {
-        let usable = Hierarchy::detect().is_usable();
-        assert!(usable || std::env::var_os("CI").is_none(), "CI lacks cgroups");
-        if !usable {
-            eprintln!("SKIP: needs cgroups that can be made");
-        }
-        usable
-    }
-}
-
-fn sleeper() -> (Child, Pid) {
-    let child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-    let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
-    (child, pid)
-}
+mod scratch;
 
 fn state(pid: Pid) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -126,25 +90,10 @@ fn a_group_with_members_is_not_made_again() {
     group.0.add(pid).unwrap();
     let error = Hierarchy::detect().create(group.0.path(), &Limits::default()).unwrap_err();
     assert!(matches!(error, Error::Busy { count: 1, first, .. } if first == pid.get()), "{error}");
+    // Whoever reads it learns what stands in the way, and whether it can be ended.
+    assert!(error.to_string().contains("(sleep, state "), "{error}");
     child.kill().unwrap();
     child.wait().unwrap();
-}
-
-#[test]
-fn limits_can_be_lowered_and_raised_with_swap() {
-    if !usable() {
-        return;
-    }
-    let limits = |memory: u64| Limits {
-        memory: Some(memory << 20),
-        memory_swap: Some(i64::try_from(memory << 20).unwrap()),
-        ..Limits::default()
-    };
-    let group = Scratch::new("update", &limits(32));
-    for mebibytes in [64, 16, 128] {
-        group.0.update(&limits(mebibytes)).unwrap();
-        assert_eq!(group.0.stats().unwrap().memory.limit, Some(mebibytes << 20));
-    }
 }
 
 #[test]
@@ -170,4 +119,27 @@ fn a_cpuset_group_can_be_entered() {
     assert!(status.contains("Cpus_allowed_list:\t0\n"));
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_group_that_does_not_exist_has_no_counters_and_no_entrance() {
+    if !usable() {
+        return;
+    }
+    let group = Cgroup::open(&path("nothing")).unwrap();
+    assert!(group.stats().is_err());
+    assert!(group.processes().unwrap().is_empty());
+    group.remove().unwrap();
+}
+
+#[test]
+fn the_controllers_of_this_machine_are_those_that_it_says() {
+    if !usable() {
+        return;
+    }
+    let hierarchy = Hierarchy::detect();
+    let controllers = hierarchy.controllers();
+    for controller in ["cpu", "memory", "pids", "devices", "freezer"] {
+        assert!(controllers.iter().any(|found| found.name() == controller), "{}", hierarchy.explanation());
+    }
 }

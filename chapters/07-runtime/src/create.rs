@@ -1,9 +1,9 @@
 //! `create`: a container that is complete, confined, and waits.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use cgroups::{Cgroup, CgroupPath, Hierarchy};
+use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy};
 use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
@@ -143,6 +143,9 @@ where
         }
         Stdio::Terminal { size } => Streams::Terminal(*size),
     };
+    let cgroup = make_cgroup(spec, id)?;
+    record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
+    let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?;
     let steps = planner(&Request {
         id,
@@ -151,23 +154,22 @@ where
         root: &request.root,
         attach_at: &attach_at,
         prepared: &prepared,
+        entrance: entrance.as_ref(),
         streams,
         start_socket: socket.as_raw_fd(),
         preserve: request.preserve,
         hook_state: hook_state(&record.state),
     })?;
 
-    let cgroup = make_cgroup(spec, id)?;
-    record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
-    let born_in = cgroup.as_ref().map(Cgroup::dir_fd).transpose()?.flatten();
     let plan = plan::namespaces(spec)?;
     let maps = plan::id_maps(spec);
-    let isolated = isolate(&plan, born_in.as_ref().map(OwnedFd::as_fd), Some(&maps), steps)?;
+    let isolated = isolate(&plan, entrance.as_ref().and_then(Entrance::birth), Some(&maps), steps)?;
     // From here on the child exists, and must not outlive an error.
     let mut guard = Guard(Some(isolated.child));
     let child = guard.child()?;
-    if let Some(cgroup) = cgroup.filter(|_| born_in.is_none()) {
-        cgroup.add(child.pid())?;
+    if entrance.as_ref().is_some_and(|entrance| entrance.step().is_some()) {
+        child.go()?;
+        await_limits(child)?;
     }
     record.state.pid = Some(child.pid());
     record.start_time = Some(child.pid().start_time()?);
@@ -239,6 +241,17 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(child) = self.0.take() {
             child.discard();
+        }
+    }
+}
+
+/// Waits until init has moved into its cgroup.
+fn await_limits(child: &mut Spawned) -> Result<(), Error> {
+    match child.next_event()? {
+        Event::Reached(name, _) if name == plan::LIMITED => Ok(()),
+        Event::Failed(error) => Err(error.into()),
+        Event::Reached(..) | Event::Execed => {
+            Err(process::CallError::refused("run", "init", "it did not move into its cgroup").into())
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use std::os::fd::AsRawFd as _;
 
-use cgroups::Cgroup;
-use namespaces::{Plan, isolate};
+use cgroups::{Cgroup, Entrance};
+use namespaces::{IsolateError, Plan, isolate};
+use nix::errno::Errno;
 use oci_spec::runtime::Process;
-use process::{Event, Signal};
+use process::{ChildError, Event, Signal, Spawned};
 
 use crate::create::{Started, Stdio};
 use crate::error::Error;
 use crate::plan::{self, Streams};
 use crate::state::{StateDir, Status};
+use crate::step::RuntimeStep;
 
 /// A process to run inside.
 pub struct Exec<'a> {
@@ -50,7 +52,11 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         }
         Stdio::Terminal { size } => Streams::Terminal(*size),
     };
-    let steps = plan::exec_steps(&spec, request.process, request.id, streams)?;
+    let cgroup = record.cgroup.as_ref().map(Cgroup::open).transpose()?;
+    let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
+    // First of all, so that not one instruction of the program runs outside the container's limits.
+    let mut steps: Vec<RuntimeStep> = entrance.as_ref().and_then(Entrance::step).into_iter().map(Into::into).collect();
+    steps.extend(plan::exec_steps(&spec, request.process, request.id, streams)?);
     let namespaces = Plan::enter(pid)?;
     // Looked at again, now that the namespaces are held: had the container ended before, the pid could be another
     // process's, and so could they.
@@ -59,14 +65,15 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         let (id, status) = (request.id.to_owned(), still.status.to_string());
         return Err(Error::Status { operation: "exec in", id, status });
     }
-    let mut child = isolate(&namespaces, None, None, steps)?.child;
-    // Before it becomes the program: not one instruction of it runs outside the container's limits.
-    let joined = record.cgroup.as_ref().map_or(Ok(()), |path| Cgroup::open(path)?.add(child.pid()));
-    if let Err(error) = joined {
-        child.pidfd().signal(Signal::SIGKILL)?;
-        child.pidfd().wait()?;
-        return Err(error.into());
-    }
+    let birth = entrance.as_ref().and_then(Entrance::birth);
+    let mut child = match (isolate(&namespaces, birth, None, steps.clone()), &cgroup) {
+        // A container at its limit of processes refuses the birth, and it is then that somebody wants to look inside.
+        // Whoever is moved in is never refused; it only takes longer.
+        (Err(error), Some(cgroup)) if birth.is_some() && is_full(&error) => {
+            move_in(isolate(&namespaces, None, None, steps)?.child, cgroup)?
+        }
+        (isolated, _) => isolated?.child,
+    };
     child.go()?;
     let mut console = None;
     loop {
@@ -80,4 +87,18 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         }
     }
     Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console })
+}
+
+fn is_full(error: &IsolateError) -> bool {
+    let (IsolateError::Parent(error) | IsolateError::Child(ChildError { error, .. })) = error;
+    error.errno() == Errno::EAGAIN
+}
+
+fn move_in(child: Spawned, cgroup: &Cgroup) -> Result<Spawned, Error> {
+    if let Err(error) = cgroup.add(child.pid()) {
+        child.pidfd().signal(Signal::SIGKILL)?;
+        child.pidfd().wait()?;
+        return Err(error.into());
+    }
+    Ok(child)
 }

@@ -64,6 +64,7 @@ fn print_plan(bundle: &Path) -> Result<(), runtime::Error> {
         attach_at: &bundle.join(&root),
         prepared: &prepared,
         streams: Streams::Descriptors([0, 1, 2]),
+        entrance: None,
         start_socket: 3,
         preserve: 0,
         hook_state: String::new(),

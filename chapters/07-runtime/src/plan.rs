@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use cgroups::Entrance;
 use layers::Overlay;
 use namespaces::{ClockOffset, ClockOffsets, IdMap, IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Process, Spec};
@@ -19,6 +20,8 @@ use crate::step::RuntimeStep;
 
 /// The checkpoint at which a container is complete and waits to be started.
 pub const CREATED: &str = "created";
+/// The checkpoint at which a container's first process is in its cgroup.
+pub const LIMITED: &str = "limited";
 
 /// Where a container's root comes from.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub struct Request<'a> {
     pub attach_at: &'a Path,
     /// Mounts that the parent has made already.
     pub prepared: &'a Prepared,
+    /// How init comes into its cgroup; none if the container has none.
+    pub entrance: Option<&'a Entrance>,
     /// Standard streams.
     pub streams: Streams,
     /// The listening socket on which `start` will say so.
@@ -66,11 +71,11 @@ pub struct Request<'a> {
 
 /// All steps of a new container's init, after its namespaces exist.
 ///
-/// The order is the lesson. Each line stands where it does because of another:
-/// the cgroup namespace is made only now, because it takes the cgroup that the parent has meanwhile put us in
-/// for its root; mounts come before the pivot, as their sources lie in the old root; the terminal after it, as
-/// it is the container's own; masks after every mount they could cover; the wait for `start` while we still may do
-/// what hooks need; privileges go last, and after them nothing is done but exec.
+/// The order is the lesson. Each line stands where it does because of another: the cgroup comes first, so that nothing
+/// is done outside its limits; the cgroup namespace only then, because it takes the cgroup that we are in for its root;
+/// mounts come before the pivot, as their sources lie in the old root; the terminal after it, as it is the container's own;
+/// masks after every mount they could cover; the wait for `start` while we still may do what hooks need; privileges
+/// go last, and after them nothing is done but exec.
 ///
 /// # Errors
 /// A field of the specification that is malformed or not supported.
@@ -79,7 +84,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     let Request { spec, .. } = request;
     let process = process_of(spec)?;
     let maps = id_maps(spec);
-    let mut steps: Vec<RuntimeStep> = Vec::new();
+    let mut steps = entering(request.entrance);
     steps.extend(own_cgroup_namespace(spec).map(RuntimeStep::from));
     steps.push(ProcessStep::NewSession.into());
     steps.extend(names_and_clocks(spec)?.into_iter().map(RuntimeStep::from));
@@ -112,6 +117,13 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     steps.extend(hooks_inside(spec, request, HookPoint::StartContainer));
     steps.extend(become_program(spec, process, request.id, preserve)?);
     Ok(steps)
+}
+
+/// Where a child cannot be born in its cgroup it moves in, first of all, and says so: hooks outside may look at its
+/// cgroup, or change it.
+fn entering(entrance: Option<&Entrance>) -> Vec<RuntimeStep> {
+    let Some(step) = entrance.and_then(Entrance::step) else { return Vec::new() };
+    vec![step.into(), ProcessStep::Checkpoint(LIMITED).into()]
 }
 
 /// The steps of a process that joins a running container. [`namespaces::isolate`] has put it inside.

@@ -1,5 +1,6 @@
 //! All steps of init, of every chapter so far, as one enum for one interpreter.
 
+use cgroups::CgroupStep;
 use layers::Overlay;
 use namespaces::NamespaceStep;
 use oci_spec::runtime::Hook;
@@ -20,6 +21,8 @@ pub enum RuntimeStep {
     Rootfs(RootfsStep),
     /// Chapter 4: the layers that the root is made of.
     Overlay(Overlay),
+    /// Chapter 5: the way into its cgroup, where it could not be born there.
+    Cgroup(CgroupStep),
     /// Chapter 6: what it may not do.
     Privilege(privileges::Step),
     /// This chapter: hooks that run inside, with the state they read on standard input.
@@ -35,6 +38,7 @@ impl Step for RuntimeStep {
             Self::Namespace(step) => step.name(),
             Self::Rootfs(step) => step.name(),
             Self::Overlay(_) => "overlay",
+            Self::Cgroup(step) => step.name(),
             Self::Privilege(step) => step.name(),
             Self::Hooks(..) => "hooks",
         }
@@ -49,6 +53,7 @@ impl Step for RuntimeStep {
                 state.mount = Some(DetachedMount::from(overlay.mount()?));
                 Ok(())
             }
+            Self::Cgroup(step) => step.run(&mut (), channel),
             Self::Privilege(step) => step.apply(),
             Self::Hooks(list, container_state) => {
                 hooks::run(list, container_state).map_err(|error| CallError::refused("run", "hooks", error))
@@ -72,6 +77,12 @@ impl From<NamespaceStep> for RuntimeStep {
 impl From<RootfsStep> for RuntimeStep {
     fn from(step: RootfsStep) -> Self {
         Self::Rootfs(step)
+    }
+}
+
+impl From<CgroupStep> for RuntimeStep {
+    fn from(step: CgroupStep) -> Self {
+        Self::Cgroup(step)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is inside the machine: busybox, the modules, the programs, and the script that is its init.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ mount -t cgroup2 -o nosuid,nodev,noexec cgroup /sys/fs/cgroup
 for module in /vm/modules/*; do insmod $module; done
 hostname vm
 ip link set lo up
+chmod 1777 /tmp /dev/shm
+chown 1000:1000 /home/learner
 cd /root
 if [ -e /vm/command ]; then
     stty -F /dev/ttyS0 raw -echo
@@ -87,8 +89,13 @@ impl Image {
         Ok(())
     }
 
+    /// Copies a file as it is, to its own path.
+    pub(crate) fn add_file(&mut self, path: PathBuf) {
+        self.programs.insert(relative(&path), path);
+    }
+
     /// Writes the initramfs; without a command the machine gives a shell.
-    pub(crate) fn write(&self, path: &Path, command: Option<&[OsString]>) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, path: &Path, command: Option<&str>) -> anyhow::Result<()> {
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         let mut archive = Archive::new(BufWriter::new(file));
         for directory in self.directories() {
@@ -96,8 +103,9 @@ impl Image {
         }
         archive.program("init", STAGE_ONE.as_bytes())?;
         archive.program("vm/init", STAGE_TWO.as_bytes())?;
-        archive.program("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")?;
-        archive.program("etc/group", b"root:x:0:\n")?;
+        archive
+            .program("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nlearner:x:1000:1000::/home/learner:/bin/sh\n")?;
+        archive.program("etc/group", b"root:x:0:\nlearner:x:1000:\n")?;
         archive.link("tmp", "run/tmp")?;
         archive.directory("run/tmp")?;
         for (inside, program) in &self.programs {
@@ -108,15 +116,28 @@ impl Image {
             let contents = fs::read(module).with_context(|| format!("read {}", module.display()))?;
             archive.program(&format!("vm/modules/{number:03}.ko"), &contents)?;
         }
-        if let Some(words) = command {
-            archive.program("vm/command", script(words)?.as_bytes())?;
+        if let Some(script) = command {
+            archive.program("vm/command", script.as_bytes())?;
         }
         archive.finish()?.flush().with_context(|| format!("write {}", path.display()))
     }
 
     /// Every directory that is needed, parents first.
     fn directories(&self) -> BTreeSet<String> {
-        let always = ["bin", "dev", "etc", "proc", "root", "run", "sbin", "sys", "usr/bin", "var/lib", "vm/modules"];
+        let always = [
+            "bin",
+            "dev",
+            "etc",
+            "home/learner",
+            "proc",
+            "root",
+            "run",
+            "sbin",
+            "sys",
+            "usr/bin",
+            "var/lib",
+            "vm/modules",
+        ];
         let mut found = BTreeSet::new();
         let parents = self.programs.keys().filter_map(|path| Path::new(path).parent());
         for directory in always.iter().map(Path::new).chain(parents) {
@@ -126,18 +147,25 @@ impl Image {
     }
 }
 
-/// The command as a line of shell, each word quoted. A relative program was copied to its absolute path.
-fn script(words: &[OsString]) -> anyhow::Result<String> {
-    let mut quoted = Vec::new();
-    for (index, word) in words.iter().enumerate() {
-        let text = word.to_str().with_context(|| format!("{}: not UTF-8", word.display()))?;
-        let text = match index {
-            0 if text.contains('/') => std::path::absolute(text)?.display().to_string(),
-            _ => text.to_owned(),
-        };
-        quoted.push(format!("'{}'", text.replace('\'', r"'\''")));
+/// The command as a script. A relative program was copied to its absolute path.
+pub(crate) fn script(words: &[OsString]) -> anyhow::Result<String> {
+    let mut words = words.to_vec();
+    if let Some(first) = words.first_mut().filter(|word| word.as_encoded_bytes().contains(&b'/')) {
+        *first = std::path::absolute(&*first)?.into_os_string();
     }
-    Ok(format!("exec {}\n", quoted.join(" ")))
+    Ok(format!("exec {}\n", line(&words)?))
+}
+
+/// Words as a line of shell.
+pub(crate) fn line(words: &[OsString]) -> anyhow::Result<String> {
+    let quoted: anyhow::Result<Vec<String>> = words.iter().map(|word| quoted(word)).collect();
+    Ok(quoted?.join(" "))
+}
+
+/// A word of shell that means itself.
+pub(crate) fn quoted(word: &OsStr) -> anyhow::Result<String> {
+    let text = word.to_str().with_context(|| format!("{}: not UTF-8", word.display()))?;
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
 }
 
 /// The libraries of a program, from the dynamic linker itself; none if it is static.

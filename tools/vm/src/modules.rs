@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Overlays, virtual cables, bridges, and the firewall's parts that a published port uses.
-const WANTED: [&str; 14] = [
+/// Overlays, disks that are files, virtual cables, bridges, and the firewall's parts that a published port uses.
+const WANTED: [&str; 15] = [
     "overlay",
+    "loop",
     "veth",
     "bridge",
     "br_netfilter",

@@ -1,12 +1,26 @@
-//! Which device nodes work inside, v1's way: a list of rules, the last one that matches decides.
+//! Which device nodes work inside: a list of rules, the last one that matches decides.
 //!
 //! A node in `/dev` is only a name; whether opening it reaches the driver is asked here, whatever file system the
-//! node lies on. On v2 the same question goes to a BPF program attached to the cgroup; this engine does not write
-//! one yet, and relies there on what a container lacks anyway: CAP_MKNOD, and nodes in its `/dev`.
+//! node lies on. v1 has two files, to which the rules are written one by one. v2 asks a program:
+//!
+//! - [`program`]: the rules assembled into one;
+//! - [`simulate`]: its verdicts without a kernel;
+//! - `attach`: into the kernel, and to a cgroup.
+//!
+//! Neither works for an ordinary user: a container of such a user relies on what it lacks anyway, the power to make
+//! nodes, and nodes in its `/dev`. The two generations differ in one corner: v1 takes back only rules that it was given
+//! word by word, so there `deny c 10:200 w` after `allow c *:* rw` does nothing. A program does what it says.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) mod attach;
+pub mod program;
+pub mod simulate;
+
+pub use program::{DeviceProgram, Instruction};
+pub use simulate::DeviceRequest;
 
 /// A kind of device node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

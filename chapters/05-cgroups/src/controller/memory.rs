@@ -1,0 +1,81 @@
+//! Memory: pages are charged to the group whose member first touched them.
+
+use process::CallError;
+
+use super::{Controller, IfMissing, Read, Setting, number, or_max, text};
+use crate::Limits;
+use crate::file;
+use crate::stats::MemoryStats;
+
+pub(super) fn on_v2(limits: &Limits) -> Vec<Setting> {
+    let set = |file, value: String| Setting::new(Controller::Memory, file, value);
+    let mut files = Vec::new();
+    files.extend(limits.memory.map(|bytes| set("memory.max", bytes.to_string())));
+    files.extend(limits.memory_swap.map(|both| {
+        // v2 counts swap alone. Without swap accounting (a boot option on old kernels) the memory limit still holds, and
+        // Docker's `-m` sets this without being asked.
+        let swap = u64::try_from(both).ok().map(|both| both.saturating_sub(limits.memory.unwrap_or(0)));
+        set("memory.swap.max", or_max(swap)).or(IfMissing::GoWithout)
+    }));
+    files.extend(limits.memory_high.map(|bytes| set("memory.high", bytes.to_string())));
+    files.extend(limits.memory_reservation.map(|bytes| set("memory.low", bytes.to_string())));
+    files.extend(limits.oom_group.then(|| set("memory.oom.group", "1".to_owned())));
+    files
+}
+
+/// v1 counts memory and swap together, and keeps the sum at or above the memory limit: hence after it.
+pub(super) fn on_v1(limits: &Limits) -> Vec<Setting> {
+    let set = |file, value: String| Setting::new(Controller::Memory, file, value);
+    let mut files = Vec::new();
+    files.extend(limits.memory.map(|bytes| set("memory.limit_in_bytes", bytes.to_string())));
+    files.extend(
+        limits.memory_swap.map(|both| set("memory.memsw.limit_in_bytes", both.to_string()).or(IfMissing::GoWithout)),
+    );
+    files.extend(limits.memory_reservation.map(|bytes| set("memory.soft_limit_in_bytes", bytes.to_string())));
+    files
+}
+
+pub(super) fn counted_by_v2(read: &Read<'_>) -> Result<MemoryStats, CallError> {
+    use Controller::Memory;
+    let (stat, events) = (text(read, Memory, "memory.stat")?, text(read, Memory, "memory.events")?);
+    let (stat, events) = (file::table(&stat), file::table(&events));
+    let of = |table: &std::collections::BTreeMap<&str, u64>, key| table.get(key).copied().unwrap_or(0);
+    Ok(MemoryStats {
+        usage: number(read, Memory, "memory.current")?.unwrap_or(0),
+        limit: number(read, Memory, "memory.max")?,
+        peak: number(read, Memory, "memory.peak")?,
+        swap: number(read, Memory, "memory.swap.current")?,
+        swap_limit: number(read, Memory, "memory.swap.max")?,
+        anonymous: of(&stat, "anon"),
+        file: of(&stat, "file"),
+        inactive_file: of(&stat, "inactive_file"),
+        high_hits: of(&events, "high"),
+        limit_hits: of(&events, "max"),
+        oom_kills: of(&events, "oom_kill"),
+    })
+}
+
+pub(super) fn counted_by_v1(read: &Read<'_>) -> Result<MemoryStats, CallError> {
+    use Controller::Memory;
+    let (stat, oom) = (text(read, Memory, "memory.stat")?, text(read, Memory, "memory.oom_control")?);
+    let (stat, oom) = (file::table(&stat), file::table(&oom));
+    let of = |table: &std::collections::BTreeMap<&str, u64>, key| table.get(key).copied().unwrap_or(0);
+    let usage = number(read, Memory, "memory.usage_in_bytes")?.unwrap_or(0);
+    let limit = number(read, Memory, "memory.limit_in_bytes")?;
+    // Both counters are sums with memory in them; what is told is swap alone, as v2 has it.
+    let swap = number(read, Memory, "memory.memsw.usage_in_bytes")?.map(|both| both.saturating_sub(usage));
+    let both_limit = number(read, Memory, "memory.memsw.limit_in_bytes")?;
+    Ok(MemoryStats {
+        usage,
+        limit,
+        peak: number(read, Memory, "memory.max_usage_in_bytes")?,
+        swap,
+        swap_limit: both_limit.map(|both| both.saturating_sub(limit.unwrap_or(0))),
+        anonymous: of(&stat, "total_rss"),
+        file: of(&stat, "total_cache"),
+        inactive_file: of(&stat, "total_inactive_file"),
+        high_hits: 0,
+        limit_hits: number(read, Memory, "memory.failcnt")?.unwrap_or(0),
+        oom_kills: of(&oom, "oom_kill"),
+    })
+}

@@ -1,0 +1,65 @@
+//! What this machine's kernel may not have, on one that does: cgroup v2, as root and as an ordinary user.
+//!
+//! Each test boots a machine, so there are few of them, and each does much.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+/// Programs of this machine that the guest is made with, or made from.
+fn can_boot() -> bool {
+    ["qemu-system-x86_64", "apt-get", "busybox"].iter().all(|program| process::needs::program(program))
+}
+
+fn vm(arguments: &[&str]) -> (Output, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_vm")).args(arguments).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output, text.replace('\r', ""))
+}
+
+#[test]
+fn every_test_of_the_cgroup_chapter_passes_on_v2() {
+    if !can_boot() {
+        return;
+    }
+    let (output, text) = vm(&["test", "-p", "ch05-cgroups"]);
+    assert!(output.status.success(), "{text}");
+    assert!(!text.contains("SKIP"), "{text}");
+    // Devices, an OOM kill of the whole group, pressure: each of them was there to pass.
+    for name in [
+        "a_device_that_the_rules_do_not_name_cannot_be_opened",
+        "on_v2_one_of_a_group_that_runs_out_of_memory_takes_the_others_along",
+        "a_crowd_waits_and_v2_counts_for_how_long",
+        "a_disk_can_be_given_a_ceiling_and_lose_it_again",
+    ] {
+        assert!(text.contains(&format!("test {name} ... ok")), "{name}: {text}");
+    }
+}
+
+/// What an administrator does for a user, and what the user does then.
+const DELEGATION: &str = r#"
+tree=/sys/fs/cgroup
+su learner -c 'ch05-cgroups where'
+echo --- delegated
+mkdir $tree/learner
+echo "+cpu +memory +pids +io" >$tree/cgroup.subtree_control
+for file in . cgroup.procs cgroup.threads cgroup.subtree_control; do chown learner $tree/learner/$file; done
+echo $$ >$tree/learner/cgroup.procs
+su learner -c 'ch05-cgroups where'
+su learner -c 'ch05-cgroups oom --memory 16'
+su learner -c 'ch05-cgroups run --pids 4 -- cat /proc/self/cgroup' 2>/dev/null
+echo --- left
+cd $tree/learner && ls -d */
+cat $tree/learner/cgroup.procs
+"#;
+
+#[test]
+fn an_ordinary_user_limits_what_was_delegated_and_is_told_when_nothing_was() {
+    if !can_boot() {
+        return;
+    }
+    let (_, text) = vm(&["-p", "ch05-cgroups", "run", "sh", "-c", DELEGATION]);
+    insta::with_settings!({filters => vec![
+        (r"(?m)^found: .*: cpuset cpu [a-z ]+", "found: cgroup v2 at /sys/fs/cgroup: [CONTROLLERS]"),
+        (r"ch05-\d+", "ch05-[PID]"),
+    ]}, { insta::assert_snapshot!(text); });
+}
