@@ -12,6 +12,7 @@
 //! # References
 //! seccomp(2); OCI runtime spec, `linux.seccomp`; "BPF" in linux/Documentation/networking/filter.rst
 
+mod arch;
 mod assemble;
 mod bpf;
 mod default;
@@ -19,7 +20,8 @@ mod profile;
 mod simulate;
 mod table;
 
+pub use arch::Arch;
 pub use bpf::{FilterFlags, Instruction, Program};
 pub use default::default_profile;
-pub use profile::{Action, Arch, Argument, Comparison, Condition, Profile, Rule};
+pub use profile::{Action, ArchMap, Argument, Comparison, Condition, Profile, Rule};
 pub use simulate::{Call, Verdict};
