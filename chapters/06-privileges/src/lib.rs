@@ -15,6 +15,7 @@
 //! - [`capabilities`]: the five sets of a process, and how they change at `execve`;
 //! - [`identity`]: who the process will be, and how `USER name:group` is resolved without being fooled;
 //! - [`seccomp`]: a profile in the field's JSON form, the default one, its assembly to BPF, a simulator;
+//! - [`label`]: what AppArmor and SELinux go by, passed on where they are at work;
 //! - [`step`]: the kernel calls of a child that lays privileges down, and the only order in which they work;
 //! - [`confinement`]: that order, written once. The spine is [`Confinement::steps`];
 //! - `sys`: the raw calls underneath; [`error`]: what can be wrong with a description of privileges.
@@ -24,6 +25,7 @@ pub mod capability;
 pub mod confinement;
 pub mod error;
 pub mod identity;
+pub mod label;
 pub mod seccomp;
 pub mod step;
 mod sys;
@@ -33,4 +35,5 @@ pub use capability::{CapSet, Capability};
 pub use confinement::Confinement;
 pub use error::Error;
 pub use identity::{Identity, home_of, resolve_user};
+pub use label::{Label, SecurityModule};
 pub use step::Step;

@@ -49,7 +49,7 @@ impl Step for RuntimeStep {
                 state.mount = Some(DetachedMount::from(overlay.mount()?));
                 Ok(())
             }
-            Self::Privilege(step) => step.apply(),
+            Self::Privilege(step) => step.run(&mut (), channel),
             Self::Hooks(list, container_state) => {
                 hooks::run(list, container_state).map_err(|error| CallError::refused("run", "hooks", error))
             }

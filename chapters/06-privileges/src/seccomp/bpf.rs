@@ -100,6 +100,19 @@ impl FilterFlags {
     }
 }
 
+impl fmt::Display for FilterFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.log, "LOG"),
+            (self.spec_allow, "SPEC_ALLOW"),
+            (self.new_listener, "NEW_LISTENER"),
+            (self.wait_killable, "WAIT_KILLABLE_RECV"),
+        ];
+        let set: Vec<&str> = names.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        if set.is_empty() { f.write_str("no flags") } else { f.write_str(&set.join("|")) }
+    }
+}
+
 /// An assembled filter: plain data that a child can load without thinking.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Program {

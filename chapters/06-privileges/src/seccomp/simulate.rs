@@ -31,6 +31,16 @@ impl Call {
         arch.number_of(name).map(|number| Self { arch: arch.audit(), number, arguments: [0; 6] })
     }
 
+    /// The call's name, if its number has one on its architecture.
+    pub fn name(&self) -> Option<&'static str> {
+        let number = self.number as usize;
+        match self.arch {
+            arch if arch == Arch::NATIVE.audit() => syscalls::Sysno::new(number).map(|call| call.name()),
+            arch if arch == Arch::X86.audit() => syscalls::x86::Sysno::new(number).map(|call| call.name()),
+            _ => None,
+        }
+    }
+
     /// The same call with one argument set. An index above 5 changes nothing.
     #[must_use]
     pub fn with(mut self, index: usize, value: u64) -> Self {
