@@ -8,7 +8,7 @@
 //!     | -- Reached { checkpoint } (+ fd) ----> |   "namespaces exist", "here is the terminal"
 //!     | <------------------------------ Go --- |   after the parent did its part
 //!     | -- Forked (+ pidfd) -----------------> |   "from now on this other process is your child"
-//!     | -- Ready ----------------------------> |   the last word before execve
+//!     | -- Ready ----------------------------> |   the last word before execve, or before a filter that could forbid words
 //!     | -- Failed { step, error } -----------> |   at any time instead
 //!     x    end of file                         |   after Ready: exec has happened; before: it died
 //! ```
@@ -32,6 +32,9 @@ use crate::sys;
 
 /// The largest record, in bytes.
 pub const LIMIT: usize = 16 * 1024;
+
+/// What a starter reads beside a descriptor that it is handed. An error begins with `{`.
+pub const HANDED_OVER: &[u8] = b"f";
 
 /// A step of init that failed, as the parent learns of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Inside {
     socket: OwnedFd,
+    said_ready: bool,
 }
 
 /// The parent's end.
@@ -107,7 +111,7 @@ pub struct Outside {
 pub(crate) fn pair() -> Result<(Outside, Inside), CallError> {
     let (outside, inside) = net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during("socketpair", "init channel")?;
-    Ok((Outside { socket: outside }, Inside { socket: inside }))
+    Ok((Outside { socket: outside }, Inside { socket: inside, said_ready: false }))
 }
 
 impl Inside {
@@ -126,13 +130,39 @@ impl Inside {
         send(self.socket.as_fd(), &Record::Forked, Some(pidfd))
     }
 
-    /// The last word before `execve`. A parent that has left at a checkpoint on purpose (`create` ends before
-    /// `start` is called) misses it, and that is no failure.
-    pub(crate) fn ready(&self) -> Result<(), CallError> {
+    /// The last word before `execve`; said once, however often it is asked for. A parent that has left at a checkpoint
+    /// on purpose (`create` ends before `start` is called) misses it, and that is no failure.
+    ///
+    /// A step after which this process may not be able to speak (a system call filter) says it first.
+    ///
+    /// # Errors
+    /// Those of `sendmsg(2)`.
+    pub fn ready(&mut self) -> Result<(), CallError> {
+        if std::mem::replace(&mut self.said_ready, true) {
+            return Ok(());
+        }
         match send(self.socket.as_fd(), &Record::Ready, None) {
             Err(error) if error.errno() == nix::errno::Errno::EPIPE => Ok(()),
             sent => sent,
         }
+    }
+
+    /// Hands a descriptor to whoever brings this process to its exec, and waits until it has been taken care of: the
+    /// starter where there is one (the parent may have left), else the parent, who sees a checkpoint of this name.
+    ///
+    /// # Errors
+    /// When whoever it is is gone.
+    pub fn hand_over(&mut self, name: &str, descriptor: BorrowedFd<'_>) -> Result<(), CallError> {
+        let Some(starter) = crate::spawn::starter() else { return self.reach(name, Some(descriptor)) };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        net::sendmsg(starter, &[IoSlice::new(HANDED_OVER)], &mut ancillary, SendFlags::NOSIGNAL)
+            .during("send", name)?;
+        let mut go = [0; 1];
+        let (length, _) = net::recv(starter, &mut go, RecvFlags::empty()).during("wait for", name)?;
+        if length == 1 { Ok(()) } else { Err(CallError::refused("wait for", name, "the starter is gone")) }
     }
 
     pub(crate) fn failed(&self, step: &str, error: CallError) {

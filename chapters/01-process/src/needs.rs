@@ -26,6 +26,15 @@ pub fn program(name: &str) -> bool {
     met(find_program(name).is_some(), &format!("the program {name}"))
 }
 
+/// The test needs a shared library, by its file's name.
+pub fn library(name: &str) -> bool {
+    // Where Debian, others with 64-bit directories, and the rest keep them.
+    let directories =
+        ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib", "/lib"];
+    let found = directories.iter().any(|directory| PathBuf::from(directory).join(name).exists());
+    met(found, &format!("the library {name}"))
+}
+
 /// The test needs an account on this machine.
 pub fn account(name: &str) -> bool {
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

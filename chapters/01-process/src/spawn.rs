@@ -106,14 +106,19 @@ pub(crate) fn answer_on(peer: OwnedFd) {
     STARTER.store(peer.into_raw_fd(), Ordering::Relaxed);
 }
 
+/// The starter's connection, once somebody has started this process.
+pub(crate) fn starter() -> Option<BorrowedFd<'static>> {
+    let fd = STARTER.load(Ordering::Relaxed);
+    (fd >= 0).then(|| sys::borrow(fd))
+}
+
 /// Tells a waiting `start` which step failed, and why: a [`ChildError`] as JSON.
 fn answer_start(step: &str, error: CallError) {
-    let fd = STARTER.load(Ordering::Relaxed);
-    if fd >= 0
+    if let Some(starter) = starter()
         && let Ok(bytes) = serde_json::to_vec(&ChildError::fitting(step, error))
     {
         // The starter may have gone away; the child ends either way.
-        let _ = rustix::io::write(sys::borrow(fd), &bytes);
+        let _ = rustix::io::write(starter, &bytes);
     }
 }
 

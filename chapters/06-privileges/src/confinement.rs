@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::seccomp::Program;
-use crate::{Capabilities, Identity, Step};
+use crate::{Capabilities, Identity, Label, Step};
 
 /// Everything that will confine one process, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,23 +16,58 @@ pub struct Confinement {
     pub capabilities: Option<Capabilities>,
     /// Whether setuid programs and file capabilities lose their power.
     pub no_new_privs: bool,
+    /// The security modules' labels for the program.
+    #[serde(default)]
+    pub labels: Vec<Label>,
     /// The system call filter, assembled.
     pub seccomp: Option<Program>,
 }
 
+/// A rule of the order: one step must come before another, because otherwise something breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderRule {
+    /// The name of the step that comes first.
+    pub first: &'static str,
+    /// The name of the step that comes later.
+    pub then: &'static str,
+    /// What the other order breaks.
+    pub because: &'static str,
+}
+
+/// Why the steps stand in their order: each takes away what an earlier one needed.
+///
+/// A test turns each of these rules around, and sees it break.
+pub const ORDER: [OrderRule; 10] = [
+    rule("session-keyring", "seccomp", "the default filter forbids keyctl"),
+    rule("securebits", "set-ids", "changing them needs CAP_SETPCAP, which is no longer effective once uid 0 is gone"),
+    rule("limit-bounding", "set-ids", "dropping needs CAP_SETPCAP, which is no longer effective once uid 0 is gone"),
+    rule("limit-bounding", "set-capabilities", "dropping needs CAP_SETPCAP, which the container may not have"),
+    rule("set-ids", "set-capabilities", "changing ids needs CAP_SETUID and CAP_SETGID, which it may not have"),
+    rule("label", "no-new-privs", "AppArmor allows no change of profile afterwards that could give more"),
+    rule("label", "seccomp", "a profile may forbid to open and write files"),
+    rule("no-new-privs", "seccomp", "without CAP_SYS_ADMIN only a process without new privileges may load a filter"),
+    rule("seccomp", "set-ids", "with new privileges allowed, loading a filter needs CAP_SYS_ADMIN"),
+    rule("set-capabilities", "seccomp", "a profile may forbid capset; it need not allow what comes before it"),
+];
+
+const fn rule(first: &'static str, then: &'static str, because: &'static str) -> OrderRule {
+    OrderRule { first, then, because }
+}
+
+impl OrderRule {
+    /// Whether the rule counts: where new privileges stay allowed, the filter must be loaded early (the ninth rule), at the
+    /// price that it has to allow what follows (the tenth).
+    pub fn counts(&self, no_new_privs: bool) -> bool {
+        match (self.first, self.then) {
+            ("seccomp", _) => !no_new_privs,
+            ("set-capabilities", "seccomp") | ("no-new-privs", _) | (_, "no-new-privs") => no_new_privs,
+            _ => true,
+        }
+    }
+}
+
 impl Confinement {
-    /// The kernel calls that confine the caller, in the one order that works.
-    ///
-    /// Each step takes away what an earlier one needed:
-    ///
-    /// 1. the **keyring** first, because the default filter forbids `keyctl`;
-    /// 2. **bounding** next: dropping from it needs CAP_SETPCAP, which the next steps take;
-    /// 3. **seccomp without no_new_privs** must come while CAP_SYS_ADMIN is still there: the price is that the
-    ///    filter has to allow the calls of all the steps below;
-    /// 4. the **ids**, with "keep capabilities" on: else the kernel empties all sets when uid 0 goes;
-    /// 5. the **other capability sets**: after the ids, which needed CAP_SETUID and CAP_SETGID;
-    /// 6. **no_new_privs**: it also lets a process without CAP_SYS_ADMIN load a filter, hence
-    /// 7. **seccomp** last in the usual case, so that the filter need not allow any of the above.
+    /// The kernel calls that confine the caller, in the one order that works: [`ORDER`] says why.
     ///
     /// Mounts, masks and everything else about the file system must be done before the first of these; the only
     /// thing that may follow is closing descriptors and `execve`.
@@ -42,7 +77,9 @@ impl Confinement {
         if let Some(name) = &self.keyring {
             steps.push(Step::SessionKeyring { name: name.clone() });
         }
+        steps.extend(self.labels.iter().cloned().map(Step::Label));
         if let Some(capabilities) = &self.capabilities {
+            steps.push(Step::OrdinaryRoot);
             steps.push(Step::LimitBounding { keep: capabilities.bounding });
         }
         let filter = self.seccomp.clone().map(|program| Step::Seccomp { program });
@@ -62,15 +99,17 @@ impl Confinement {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use process::step::Step as _;
 
     use super::*;
-    use crate::CapSet;
+    use crate::{CapSet, SecurityModule};
 
     fn names(no_new_privs: bool) -> Vec<&'static str> {
         let confinement = Confinement {
             keyring: Some("c1".to_owned()),
             capabilities: Some(Capabilities::container(CapSet::engine_default())),
+            labels: vec![Label { module: SecurityModule::AppArmor, text: "x".to_owned() }],
             no_new_privs,
             seccomp: Some(Program::default()),
             ..Confinement::default()
@@ -79,15 +118,38 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_the_order_is_kept() {
+        for no_new_privs in [true, false] {
+            let names = names(no_new_privs);
+            for rule in ORDER.iter().filter(|rule| rule.counts(no_new_privs)) {
+                let place = |name| names.iter().position(|step| *step == name).unwrap();
+                assert!(place(rule.first) < place(rule.then), "{rule:?} in {names:?}");
+            }
+        }
+    }
+
+    #[test]
     fn with_no_new_privs_the_filter_comes_last() {
         assert_eq!(
             names(true),
-            ["session-keyring", "limit-bounding", "set-ids", "set-capabilities", "no-new-privs", "seccomp"]
+            [
+                "session-keyring",
+                "label",
+                "securebits",
+                "limit-bounding",
+                "set-ids",
+                "set-capabilities",
+                "no-new-privs",
+                "seccomp"
+            ]
         );
     }
 
     #[test]
     fn without_it_the_filter_comes_while_sys_admin_is_there() {
-        assert_eq!(names(false), ["session-keyring", "limit-bounding", "seccomp", "set-ids", "set-capabilities"]);
+        assert_eq!(
+            names(false),
+            ["session-keyring", "label", "securebits", "limit-bounding", "seccomp", "set-ids", "set-capabilities"]
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! Who a process is: user, group, supplementary groups; and how `USER name:group` is resolved.
 //!
-//! The text comes from an image's author or a command line, the two files from the image itself: all hostile.
-//! Other engines have read `-1` as "leave it" (root), `4294967296` as 0 (root), `1:` and `:1` as something with root
-//! in it (CVE-2024-40635, CVE-2026-30892). So: only names and plain decimal numbers below 2^32 - 1, no empty halves.
+//! [`UserSpec`] says what the text may be; here it meets the container's own `/etc/passwd` and `/etc/group`, which are
+//! as hostile as the text.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::user::{UserSpec, Who, number};
 
 /// Who a process will be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,8 +45,7 @@ struct Group<'a> {
 /// container's own `/etc/passwd` and `/etc/group`.
 ///
 /// As the field does it: a name must exist; a number needs no entry, and without one its group is 0; supplementary
-/// groups are those of the group file that list the user, unless a group is given. A name wins over a number, so
-/// an account that is called `1000` is found first.
+/// groups are those of the group file that list the user, unless a group is given.
 ///
 /// # Errors
 /// Names that do not exist, numbers out of range, and every form that could be read in two ways.
@@ -55,33 +54,44 @@ struct Group<'a> {
 /// OCI image config, `config.User`; passwd(5), group(5)
 // hole: resolve-user
 pub fn resolve_user(spec: &str, passwd: &str, group: &str) -> Result<Identity, Error> {
-    let refuse = |reason: String| Error::User { spec: spec.to_owned(), reason };
-    let spec = if spec.is_empty() { "0" } else { spec };
-    let (user, wanted_group) = match spec.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (spec, None),
-    };
-    if user.is_empty() || wanted_group.is_some_and(str::is_empty) {
-        return Err(refuse("a half is empty".to_owned()));
-    }
-
-    let by_name = accounts(passwd).find(|account| account.name == user);
-    let (uid, account) = match by_name {
-        Some(account) => (account.uid, Some(account)),
-        None => {
-            let uid = number(user).map_err(|reason| refuse(format!("user {user:?}: {reason}")))?;
-            (uid, accounts(passwd).find(|account| account.uid == uid))
+    let unknown = |what: &str| Error::User { spec: spec.to_owned(), reason: what.to_owned() };
+    let wanted: UserSpec = spec.parse()?;
+    let account = match &wanted.user {
+        Who::Id(uid) => accounts(passwd).find(|account| account.uid == *uid),
+        Who::Name(name) => {
+            let account = accounts(passwd).find(|account| account.name == name);
+            Some(account.ok_or_else(|| unknown("the container's /etc/passwd has no such user"))?)
         }
     };
-    let Some(wanted_group) = wanted_group else {
-        let groups = account.as_ref().map_or_else(Vec::new, |account| memberships(account, group));
-        return Ok(Identity { uid, gid: account.map_or(0, |account| account.gid), groups, umask: None });
+    let uid = match (&wanted.user, &account) {
+        (Who::Id(uid), _) => *uid,
+        (Who::Name(_), account) => account.as_ref().map_or(0, |account| account.uid),
     };
-    let gid = match groups(group).find(|entry| entry.name == wanted_group) {
-        Some(entry) => entry.gid,
-        None => number(wanted_group).map_err(|reason| refuse(format!("group {wanted_group:?}: {reason}")))?,
-    };
-    Ok(Identity { uid, gid, groups: Vec::new(), umask: None })
+    match &wanted.group {
+        None => {
+            let groups = account.as_ref().map_or_else(Vec::new, |account| memberships(account, group));
+            Ok(Identity { uid, gid: account.map_or(0, |account| account.gid), groups, umask: None })
+        }
+        Some(wanted) => {
+            let gid = group_id(wanted, group).ok_or_else(|| unknown("the container's /etc/group has no such group"))?;
+            Ok(Identity { uid, gid, groups: Vec::new(), umask: None })
+        }
+    }
+}
+
+/// Resolves the owner of copied files (`COPY --chown`): as [`resolve_user`], but a lone number stands for the group of
+/// the same number too.
+///
+/// # Errors
+/// As [`resolve_user`].
+pub fn resolve_owner(spec: &str, passwd: &str, group: &str) -> Result<(u32, u32), Error> {
+    if spec.is_empty() {
+        return Err(Error::User { spec: String::new(), reason: "nobody is named".to_owned() });
+    }
+    match spec.parse()? {
+        UserSpec { user: Who::Id(id), group: None } => Ok((id, id)),
+        UserSpec { .. } => resolve_user(spec, passwd, group).map(|identity| (identity.uid, identity.gid)),
+    }
 }
 
 /// Resolves `--group-add`: a name in the group file, or a number.
@@ -89,11 +99,18 @@ pub fn resolve_user(spec: &str, passwd: &str, group: &str) -> Result<Identity, E
 /// # Errors
 /// As [`resolve_user`].
 pub fn resolve_group(spec: &str, group: &str) -> Result<u32, Error> {
-    match groups(group).find(|entry| entry.name == spec) {
-        Some(entry) => Ok(entry.gid),
-        None => {
-            number(spec).map_err(|reason| Error::User { spec: spec.to_owned(), reason: format!("group: {reason}") })
-        }
+    let refuse = |reason: String| Error::User { spec: spec.to_owned(), reason };
+    if spec.is_empty() {
+        return Err(refuse("no group is named".to_owned()));
+    }
+    let wanted = Who::parse(spec).map_err(|reason| refuse(format!("group {reason}")))?;
+    group_id(&wanted, group).ok_or_else(|| refuse("the container's /etc/group has no such group".to_owned()))
+}
+
+fn group_id(wanted: &Who, group: &str) -> Option<u32> {
+    match wanted {
+        Who::Id(gid) => Some(*gid),
+        Who::Name(name) => groups(group).find(|entry| entry.name == name).map(|entry| entry.gid),
     }
 }
 
@@ -103,17 +120,6 @@ pub fn home_of(uid: u32, passwd: &str) -> Option<String> {
         .find(|account| account.uid == uid)
         .map(|account| account.home.to_owned())
         .filter(|home| home.starts_with('/') && !home.contains('\0'))
-}
-
-/// A user or group id in plain decimal. 2^32 - 1 is `(uid_t) -1`, which the kernel reads as "do not change".
-fn number(text: &str) -> Result<u32, &'static str> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("no such name, and not a plain decimal number");
-    }
-    match text.parse::<u32>() {
-        Ok(u32::MAX) | Err(_) => Err("out of range (0 to 4294967294)"),
-        Ok(number) => Ok(number),
-    }
 }
 
 /// The accounts of a passwd file; lines that are malformed are passed over, as libc does.
@@ -185,8 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_looks_like_a_number_wins_over_the_number() {
-        assert_eq!(resolve("1000").unwrap(), identity(7, 7, &[]));
+    fn a_number_is_a_number_even_where_an_account_is_called_by_it() {
+        assert_eq!(resolve("1000").unwrap(), identity(1000, 0, &[]));
+    }
+
+    #[test]
+    fn an_owner_that_is_a_lone_number_has_the_group_of_that_number() {
+        let owner = |spec| resolve_owner(spec, PASSWD, GROUP);
+        assert_eq!(owner("33").unwrap(), (33, 33));
+        assert_eq!(owner("web").unwrap(), (33, 34));
+        assert_eq!(owner("7:tape").unwrap(), (7, 26));
+        assert!(owner("").is_err() && owner("1:").is_err());
     }
 
     #[test]
@@ -213,6 +228,8 @@ mod tests {
             "\n",
             "0\0",
             "٣",
+            "010",
+            "0:",
         ];
         for form in forms {
             assert!(resolve(form).is_err(), "{form:?} was accepted");
@@ -222,10 +239,8 @@ mod tests {
     #[test]
     fn the_refusal_says_what_and_why() {
         assert_eq!(resolve("1:").unwrap_err().to_string(), r#"user "1:": a half is empty"#);
-        assert_eq!(
-            resolve("-1").unwrap_err().to_string(),
-            r#"user "-1": user "-1": no such name, and not a plain decimal number"#
-        );
+        let unknown = resolve_user("web", "", "").unwrap_err().to_string();
+        assert_eq!(unknown, r#"user "web": the container's /etc/passwd has no such user"#);
     }
 
     #[test]

@@ -13,8 +13,10 @@
 //!
 //! - [`capability`]: one capability, a set of them, the default eleven;
 //! - [`capabilities`]: the five sets of a process, and how they change at `execve`;
-//! - [`identity`]: who the process will be, and how `USER name:group` is resolved without being fooled;
+//! - [`user`]: `USER name:group` as people write it, and every form that was once misread;
+//! - [`identity`]: who the process will be, by the container's own account files;
 //! - [`seccomp`]: a profile in the field's JSON form, the default one, its assembly to BPF, a simulator;
+//! - [`label`]: what AppArmor and SELinux go by, passed on where they are at work;
 //! - [`step`]: the kernel calls of a child that lays privileges down, and the only order in which they work;
 //! - [`confinement`]: that order, written once. The spine is [`Confinement::steps`];
 //! - `sys`: the raw calls underneath; [`error`]: what can be wrong with a description of privileges.
@@ -24,13 +26,17 @@ pub mod capability;
 pub mod confinement;
 pub mod error;
 pub mod identity;
+pub mod label;
 pub mod seccomp;
 pub mod step;
 mod sys;
+pub mod user;
 
 pub use capabilities::Capabilities;
 pub use capability::{CapSet, Capability};
 pub use confinement::Confinement;
 pub use error::Error;
-pub use identity::{Identity, home_of, resolve_user};
+pub use identity::{Identity, home_of, resolve_owner, resolve_user};
+pub use label::{Label, SecurityModule};
 pub use step::Step;
+pub use user::UserSpec;

@@ -2,15 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use privileges::seccomp::{Call, default_profile};
 use privileges::{CapSet, Capabilities, Confinement, Identity};
-use process::{CallError, CloneArgs, Event, Pid, ProcessStep, Program, explain, reaper};
+use process::explain;
 
 mod deeds;
+mod order;
+mod start;
+mod watch;
+
+use start::start;
 
 /// Take root apart: run a command with few capabilities, without new privileges and behind a system call filter.
 ///
@@ -19,6 +23,8 @@ mod deeds;
 ///   ch06-privileges compare                             # a dozen of root's deeds, before and after
 ///   ch06-privileges compare --no-seccomp                # which of them capabilities alone would stop
 ///   ch06-privileges run -- sh -c 'grep -E "Cap|Secc|NoNew" /proc/self/status'
+///   ch06-privileges order                               # why the steps stand in their order, each turned around
+///   ch06-privileges watch mkdir -- mkdir /tmp/x         # stop at each mkdir, tell it, and let it go on
 ///   ch06-privileges ask mount --cap-add SYS_ADMIN       # the filter's answer to one call
 ///   ch06-privileges program                             # the filter's instructions
 #[derive(Parser)]
@@ -56,6 +62,20 @@ enum Command {
     },
     /// Try what root may do, once as you are and once confined.
     Compare,
+    /// The order in which privileges are laid down, and what breaks in any other: tried for real.
+    Order,
+    /// Run a command, and answer some of its system calls from outside.
+    Watch {
+        /// The calls, by name, with commas in between.
+        #[arg(value_delimiter = ',')]
+        calls: Vec<String>,
+        /// Answer EPERM instead of letting the call go on.
+        #[arg(long)]
+        deny: bool,
+        /// The command and its arguments.
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
     /// What the filter answers to a call (its arguments as numbers).
     Ask {
         /// Its name: `mount`, `clone`.
@@ -70,31 +90,6 @@ enum Command {
     /// Try the deeds and print how each went.
     #[command(hide = true)]
     Deeds,
-}
-
-/// A step of either chapter.
-#[derive(Debug)]
-enum Step {
-    Process(ProcessStep),
-    Privileges(privileges::Step),
-}
-
-impl process::Step for Step {
-    type State = ();
-
-    fn name(&self) -> &'static str {
-        match self {
-            Step::Process(step) => step.name(),
-            Step::Privileges(step) => step.name(),
-        }
-    }
-
-    fn run(&self, state: &mut (), channel: &mut process::channel::Inside) -> Result<(), CallError> {
-        match self {
-            Step::Process(step) => step.run(state, channel),
-            Step::Privileges(step) => step.run(state, channel),
-        }
-    }
 }
 
 fn main() {
@@ -115,6 +110,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Run { command } => return start(command.clone(), &confinement.steps(), 0, None),
         Command::Compare => deeds::compare(&confinement)?,
         Command::Deeds => deeds::try_all(),
+        Command::Order => order::try_each()?,
+        Command::Watch { calls, deny, command } => return watch::run(calls, *deny, command.clone(), confinement),
         Command::Program => {
             print!("{}", default_profile().compile(&arguments.capabilities()?)?);
         }
@@ -148,52 +145,8 @@ impl Arguments {
             identity,
             capabilities: Some(Capabilities { bounding: capabilities, ..Capabilities::container(held) }),
             no_new_privs: !self.new_privileges,
+            labels: Vec::new(),
             seccomp: if self.no_seccomp { None } else { Some(default_profile().compile(&capabilities)?) },
         })
     }
-}
-
-/// Starts a command after `confining` steps, in new `namespaces`, its output into `output` if given.
-fn start(
-    command: Vec<OsString>,
-    confining: &[privileges::Step],
-    namespaces: u64,
-    output: Option<&OwnedFd>,
-) -> anyhow::Result<u8> {
-    let environment =
-        std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect()).collect();
-    let mut steps = vec![Step::Process(ProcessStep::Checkpoint("id maps"))];
-    if let Some(output) = output {
-        steps.push(Step::Process(ProcessStep::Stdio([0, output.as_raw_fd(), 2])));
-    }
-    steps.push(Step::Process(ProcessStep::ResetSignals));
-    steps.push(Step::Process(ProcessStep::CloseOnExec { preserve: 0 }));
-    steps.extend(confining.iter().cloned().map(Step::Privileges));
-    steps.push(Step::Process(ProcessStep::Exec(Program { arguments: command, environment })));
-
-    let signals = reaper::listen()?;
-    let user = if nix::unistd::geteuid().is_root() { 0 } else { libc::CLONE_NEWUSER as u64 };
-    let mut child = process::spawn(&CloneArgs { namespaces: namespaces | user, ..CloneArgs::default() }, &steps)?;
-    loop {
-        match child.next_event()? {
-            Event::Reached(..) => {
-                if user != 0 {
-                    become_root_inside(child.pid())?;
-                }
-                child.go()?;
-            }
-            Event::Failed(error) => bail!(error),
-            Event::Execed => break,
-        }
-    }
-    Ok(reaper::supervise(child.pidfd(), child.pid(), &signals)?.code())
-}
-
-/// Maps the caller to uid 0 of the child's user namespace: chapter 2's lesson in three writes.
-fn become_root_inside(pid: Pid) -> anyhow::Result<()> {
-    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
-    fs::write(format!("/proc/{pid}/uid_map"), format!("0 {uid} 1"))?;
-    fs::write(format!("/proc/{pid}/gid_map"), format!("0 {gid} 1"))?;
-    Ok(())
 }

@@ -5,15 +5,21 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use process::channel::Inside;
 use process::{CallError, During as _, step};
+use rustix::thread::CapabilitiesSecureBits;
 use serde::{Deserialize, Serialize};
 
 use crate::seccomp::Program;
-use crate::{CapSet, Capabilities, Capability, Identity, sys};
+use crate::{CapSet, Capabilities, Capability, Identity, Label, sys};
+
+/// The checkpoint at which a process hands over the descriptor on which its filter's `NOTIFY` is answered.
+pub const LISTENER: &str = "seccomp listener";
 
 /// One thing that a process gives up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +29,11 @@ pub enum Step {
         /// The keyring's name, for `/proc/keys`.
         name: String,
     },
+    /// The ordinary rules of root: uid 0 gains capabilities at execve, and leaving it loses them. Needs CAP_SETPCAP
+    /// where the caller lives by other rules, which would be inherited.
+    OrdinaryRoot,
+    /// The label that a security module gives the program at execve.
+    Label(Label),
     /// Drop from the bounding set everything that is not in `keep`. Needs CAP_SETPCAP.
     LimitBounding {
         /// What may remain.
@@ -55,6 +66,8 @@ impl process::step::Step for Step {
     fn name(&self) -> &'static str {
         match self {
             Step::SessionKeyring { .. } => "session-keyring",
+            Step::OrdinaryRoot => "securebits",
+            Step::Label(_) => "label",
             Step::LimitBounding { .. } => "limit-bounding",
             Step::SetIds { .. } => "set-ids",
             Step::SetCapabilities { .. } => "set-capabilities",
@@ -63,19 +76,11 @@ impl process::step::Step for Step {
         }
     }
 
-    fn run(&self, _state: &mut (), _channel: &mut process::channel::Inside) -> Result<(), CallError> {
-        self.apply()
-    }
-}
-
-impl Step {
-    /// Applies the step to the calling process.
-    ///
-    /// # Errors
-    /// The kernel's refusal, usually because an earlier step has taken the capability that this one needs.
-    pub fn apply(&self) -> Result<(), CallError> {
+    fn run(&self, (): &mut (), channel: &mut Inside) -> Result<(), CallError> {
         match self {
             Step::SessionKeyring { name } => join_session_keyring(name),
+            Step::OrdinaryRoot => ordinary_root(),
+            Step::Label(label) => label.write(),
             Step::LimitBounding { keep } => limit_bounding(*keep),
             Step::SetIds { identity, keep_capabilities } => set_ids(identity, *keep_capabilities),
             Step::SetCapabilities { capabilities } => set_capabilities(capabilities),
@@ -83,14 +88,22 @@ impl Step {
                 step!(6, "prctl", "PR_SET_NO_NEW_PRIVS(2const)", "setuid programs lose their power", "no_new_privs");
                 sys::no_new_privs().during("prctl", "PR_SET_NO_NEW_PRIVS")
             }
-            Step::Seccomp { program } => {
-                let length = program.instructions.len();
-                step!(6, "seccomp", "seccomp(2)", "filter every system call", "{length} BPF instructions");
-                sys::seccomp(&program.instructions, program.flags)
-                    .during("seccomp", "SECCOMP_SET_MODE_FILTER")
-                    .map_err(|error| error.with(format!("{length} instructions, {:?}", program.flags)))
-            }
+            Step::Seccomp { program } => load(program, channel),
         }
+    }
+}
+
+/// Loads the filter. From then on only what it allows can be said, so what must be said is said before.
+fn load(program: &Program, channel: &mut Inside) -> Result<(), CallError> {
+    let length = program.instructions.len();
+    step!(6, "seccomp", "seccomp(2)", "filter every system call", "{length} BPF instructions");
+    channel.ready()?;
+    let listener = sys::seccomp(&program.instructions, program.flags)
+        .during("seccomp", "SECCOMP_SET_MODE_FILTER")
+        .map_err(|error| error.with(format!("{length} instructions, {}", program.flags)))?;
+    match listener {
+        Some(listener) => channel.hand_over(LISTENER, listener.as_fd()),
+        None => Ok(()),
     }
 }
 
@@ -102,6 +115,22 @@ fn join_session_keyring(name: &str) -> Result<(), CallError> {
         Err(Errno::ENOSYS) => Ok(()),
         result => result.during("keyctl", name).map_err(|error| error.with("KEYCTL_JOIN_SESSION_KEYRING")),
     }
+}
+
+/// A caller that lives by SECBIT_NO_SETUID_FIXUP would hand it down, and a server in the container that becomes
+/// `nobody` would keep every capability.
+///
+/// # References
+/// capabilities(7), "The securebits flags"
+fn ordinary_root() -> Result<(), CallError> {
+    let bits = rustix::thread::capabilities_secure_bits().during("prctl", "PR_GET_SECUREBITS")?;
+    if bits.is_empty() {
+        return Ok(());
+    }
+    step!(6, "prctl", "PR_SET_SECUREBITS(2const)", "the caller's rules for root end here", "{bits:?}");
+    rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::empty())
+        .during("prctl", "PR_SET_SECUREBITS")
+        .map_err(|error| error.with(format!("the caller's {bits:?}")))
 }
 
 /// Drops what is not in `keep`, and whatever the kernel knows beyond our table: a capability that is younger than

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -76,17 +77,33 @@ pub(crate) fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(drop)
 }
 
-/// Puts a filter in front of the caller's system calls, for good.
-pub(crate) fn seccomp(program: &[Instruction], flags: FilterFlags) -> Result<(), Errno> {
+/// Puts a filter in front of the caller's system calls, for good. Returns its listener, if the flags ask for one.
+pub(crate) fn seccomp(program: &[Instruction], flags: FilterFlags) -> Result<Option<OwnedFd>, Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
     // The kernel only reads the filter; the pointer is `mut` for historical reasons.
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: `Instruction` is `repr(C)` with the fields of `struct sock_filter`, the length is the slice's, and
     // both outlive the call, which copies them.
-    Errno::result(unsafe {
+    let answer = Errno::result(unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.bits(), &raw const filter)
-    })
-    .map(drop)
+    })?;
+    // SAFETY: with this flag the kernel answers a new descriptor, which nobody else knows of.
+    Ok(flags.new_listener.then(|| unsafe { OwnedFd::from_raw_fd(answer as i32) }))
+}
+
+/// Waits for the next call that a filter asks about.
+pub(crate) fn next_notification(listener: BorrowedFd<'_>) -> Result<libc::seccomp_notif, Errno> {
+    // SAFETY: the structure is plain numbers, for which zero is a value; the kernel insists on zeroes.
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the request's argument is this structure, which the kernel fills.
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notification) })?;
+    Ok(notification)
+}
+
+/// Answers a call that a filter asked about.
+pub(crate) fn answer_notification(listener: BorrowedFd<'_>, answer: &libc::seccomp_notif_resp) -> Result<(), Errno> {
+    // SAFETY: the request's argument is this structure, which the kernel reads.
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, answer) }).map(drop)
 }
 
 fn prctl(option: libc::c_int, second: libc::c_ulong, third: libc::c_ulong) -> Result<libc::c_int, Errno> {

@@ -80,3 +80,39 @@ fn the_filter_can_be_asked() {
     assert_eq!(output(&["ask", "mount", "--cap-add", "SYS_ADMIN"]), "mount: allow\n");
     assert_eq!(output(&["ask", "socket", "40"]), "socket: EAFNOSUPPORT\n");
 }
+
+#[test]
+fn every_rule_of_the_order_breaks_something_when_it_is_turned_around() {
+    if powerful() {
+        insta::assert_snapshot!(output(&["order"]));
+    }
+}
+
+#[test]
+fn a_supervisor_sees_a_call_and_lets_it_go_on_or_refuses_it() {
+    if !powerful() {
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("ch06-watch-{}", std::process::id()));
+    let directory = directory.to_str().unwrap();
+    let script = format!("mkdir {directory} && rmdir {directory}; echo $?");
+    let run = |how: &[&str]| output(&[&["watch", "mkdir,rmdir"], how, &["--", "sh", "-c", &script]].concat());
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"process \d+", "process [PID]");
+    settings.add_filter(r"0x[0-9a-f]+", "[VALUE]");
+    settings.add_filter(directory, "[DIRECTORY]");
+    settings.bind(|| {
+        insta::assert_snapshot!("watch_go_on", run(&[]));
+        insta::assert_snapshot!("watch_deny", run(&["--deny"]));
+    });
+}
+
+#[test]
+fn a_supervisor_is_asked_about_every_process_behind_the_filter_until_the_last_has_ended() {
+    if !powerful() {
+        return;
+    }
+    let text = output(&["watch", "getppid", "--", "sh", "-c", "for i in 1 2 3; do sh -c : & done; wait"]);
+    let asked = text.lines().filter(|line| line.contains("calls getppid")).count();
+    assert!(asked >= 4, "{text}");
+}

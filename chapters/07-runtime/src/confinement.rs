@@ -4,10 +4,10 @@ use std::path::Path;
 
 use cgroups::{DeviceKind, DeviceRule, HugetlbLimit, IoCeiling, IoWeight, Limits};
 use oci_spec::runtime::{
-    Capabilities as OciCapabilities, LinuxBlockIo, LinuxDeviceType, LinuxResources, LinuxThrottleDevice,
+    Capabilities as OciCapabilities, LinuxBlockIo, LinuxDeviceType, LinuxResources, LinuxSeccomp, LinuxThrottleDevice,
     LinuxWeightDevice, Process, Spec,
 };
-use privileges::{CapSet, Capabilities, Confinement, Identity, seccomp};
+use privileges::{CapSet, Capabilities, Confinement, Identity, Label, SecurityModule, seccomp};
 use process::{ProcessStep, Resource};
 
 use crate::error::Error;
@@ -30,13 +30,8 @@ pub fn confinement(spec: &Spec, process: &Process, id: &str) -> Result<Confineme
     });
     let capabilities = capabilities.transpose()?;
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    let filter = profile.map(|profile| {
-        let refuse = |error: serde_json::Error| config(Path::new("config.json"), "linux.seccomp", error.to_string());
-        let value = serde_json::to_value(profile).map_err(refuse)?;
-        let profile: seccomp::Profile = serde_json::from_value(value).map_err(refuse)?;
-        let effective = capabilities.map_or(CapSet::all(), |sets| sets.effective);
-        profile.compile(&effective).map_err(Error::from)
-    });
+    let effective = capabilities.map_or(CapSet::all(), |sets| sets.effective);
+    let filter = profile.map(|profile| filter(profile, effective)).transpose()?;
     Ok(Confinement {
         keyring: Some(id.to_owned()),
         identity: Identity {
@@ -47,8 +42,36 @@ pub fn confinement(spec: &Spec, process: &Process, id: &str) -> Result<Confineme
         },
         capabilities,
         no_new_privs: process.no_new_privileges().unwrap_or(false),
-        seccomp: filter.transpose()?,
+        labels: labels(process)?,
+        seccomp: filter,
     })
+}
+
+/// The filter of a profile, which must name an agent if and only if it asks one.
+fn filter(profile: &LinuxSeccomp, effective: CapSet) -> Result<seccomp::Program, Error> {
+    let refuse = |field: &str, reason: &str| config(Path::new("config.json"), field, reason.to_owned());
+    let malformed = |error: serde_json::Error| refuse("linux.seccomp", &error.to_string());
+    let value = serde_json::to_value(profile).map_err(malformed)?;
+    let profile: seccomp::Profile = serde_json::from_value(value).map_err(malformed)?;
+    let program = profile.compile(&effective)?;
+    if program.flags.new_listener && profile.listener_path.is_empty() {
+        return Err(refuse("linux.seccomp.listenerPath", "missing, and SCMP_ACT_NOTIFY asks whoever listens there"));
+    }
+    if profile.listener_path.is_empty() && !profile.listener_metadata.is_empty() {
+        return Err(refuse("linux.seccomp.listenerMetadata", "given without a listenerPath"));
+    }
+    Ok(program)
+}
+
+/// The labels that security modules shall go by. One that nobody would enforce is refused.
+fn labels(process: &Process) -> Result<Vec<Label>, Error> {
+    let wanted = |module: SecurityModule, field: &str, text: Option<&str>| {
+        let label = Label::wanted(module, text.unwrap_or_default(), module.is_active());
+        label.map_err(|error| config(Path::new("config.json"), field, error.to_string()))
+    };
+    let profile = wanted(SecurityModule::AppArmor, "process.apparmorProfile", process.apparmor_profile().as_deref())?;
+    let label = wanted(SecurityModule::SELinux, "process.selinuxLabel", process.selinux_label().as_deref())?;
+    Ok(profile.into_iter().chain(label).collect())
 }
 
 fn set(names: Option<&OciCapabilities>) -> Result<CapSet, Error> {

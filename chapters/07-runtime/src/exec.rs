@@ -1,17 +1,19 @@
 //! `exec`: one more process in a running container, planned like its first.
 
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use cgroups::{Cgroup, Entrance};
 use namespaces::{IsolateError, Plan, isolate};
 use nix::errno::Errno;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Process, Spec};
+use privileges::step::LISTENER;
 use process::{ChildError, Event, Signal, Spawned};
 
+use crate::agent;
 use crate::create::{Started, Stdio};
 use crate::error::Error;
 use crate::plan::{self, Streams};
-use crate::state::{StateDir, Status};
+use crate::state::{State, StateDir, Status};
 use crate::step::RuntimeStep;
 
 /// A process to run inside.
@@ -75,18 +77,36 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         (isolated, _) => isolated?.child,
     };
     child.go()?;
+    let console = match run_to_exec(&mut child, &spec, &still) {
+        Err(error @ (Error::Init(_) | Error::CommandNotFound(_) | Error::NotExecutable(_))) => return Err(error),
+        Err(error) => {
+            // Our side failed, and the child waits for it.
+            child.pidfd().signal(Signal::SIGKILL)?;
+            child.pidfd().wait()?;
+            return Err(error);
+        }
+        Ok(console) => console,
+    };
+    Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console })
+}
+
+/// Lets the child go through its checkpoints; returns the terminal's master, if it makes one.
+fn run_to_exec(child: &mut Spawned, spec: &Spec, state: &State) -> Result<Option<OwnedFd>, Error> {
     let mut console = None;
     loop {
         match child.next_event()? {
-            Event::Execed => break,
+            Event::Execed => return Ok(console),
             Event::Failed(error) => return Err(error.into()),
+            Event::Reached(name, Some(listener)) if name == LISTENER => {
+                agent::hand_over(spec, state, child.pid(), &listener)?;
+                child.go()?;
+            }
             Event::Reached(_, descriptor) => {
                 console = descriptor.or(console);
                 child.go()?;
             }
         }
     }
-    Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console })
 }
 
 fn is_full(error: &IsolateError) -> bool {

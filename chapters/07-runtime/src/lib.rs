@@ -9,12 +9,13 @@
 //! - [`create`](create()), [`start`](start()), [`exec`](exec()), [`lifecycle`]: the operations;
 //! - [`spec`], [`mounts`], [`confinement`]: the specification's fields, turned into earlier chapters' data;
 //! - [`prepared`]: mounts that only the parent can make;
-//! - [`console`]: the terminal on our side;
+//! - [`console`]: the terminal on our side; `agent`: whoever answers calls that a filter asks about;
 //! - [`state`]: what is known between two calls; [`hooks`]: other people's programs at points of a life.
 //!
 //! # References
 //! The OCI runtime specification: config.md, config-linux.md, runtime.md, runtime-linux.md
 
+mod agent;
 pub mod confinement;
 pub mod console;
 pub mod create;

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// What this runtime does not do yet. A configuration that asks for it is refused: ignoring a field would
 /// mean a container with less confinement, or other behaviour, than its author wrote down.
-const UNSUPPORTED: [&str; 21] = [
+const UNSUPPORTED: [&str; 18] = [
     "/vm",
     "/windows",
     "/solaris",
@@ -18,14 +18,11 @@ const UNSUPPORTED: [&str; 21] = [
     "/process/ioPriority",
     "/process/scheduler",
     "/process/execCPUAffinity",
-    "/process/apparmorProfile",
-    "/process/selinuxLabel",
     "/linux/intelRdt",
     "/linux/personality",
     "/linux/memoryPolicy",
     "/linux/netDevices",
     "/linux/mountLabel",
-    "/linux/seccomp/listenerPath",
     "/linux/resources/blockIO",
     "/linux/resources/hugepageLimits",
     "/linux/resources/network",

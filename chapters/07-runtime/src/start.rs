@@ -4,6 +4,8 @@
 //!   start                                  init (inside, at AwaitStart)
 //!     | connect start.sock --------------->  accept
 //!     | "s" ------------------------------>  hooks, privileges, execve
+//!     | <----------- "f" + descriptor -----  the filter asks somebody: here is the listener
+//!     | "g" ------------------------------>  it has been given to the agent
 //!     | <----------- end of file ----------  execve closed the descriptor: it runs
 //!     | <----------- an error, as JSON ----  a step failed
 //! ```
@@ -11,14 +13,18 @@
 //! The socket has a path so that another process than the one that created the container can start it, and
 //! `create` may end in between.
 
-use std::io::{Read as _, Write as _};
+use std::io::{IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use process::channel::HANDED_OVER;
 use process::{CallError, ChildError, During as _};
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use crate::agent;
 use crate::create::hook_state;
 use crate::error::Error;
 use crate::hooks;
@@ -70,8 +76,13 @@ pub fn start(state: &StateDir, id: &str) -> Result<(), Error> {
     let shown = directory.join(NAME);
     let mut socket = UnixStream::connect(path).during("connect", shown.display())?;
     socket.write_all(b"s").during("write", shown.display())?;
+    let spec = state.spec(id)?;
     let mut answer = Vec::new();
-    socket.take(process::channel::LIMIT as u64).read_to_end(&mut answer).during("read", shown.display())?;
+    while let Some(listener) = hear(&mut socket, &mut answer).during("read", shown.display())? {
+        let pid = record.state.pid.ok_or_else(|| CallError::refused("start", id, "it has ended"))?;
+        agent::hand_over(&spec, &record.state, pid, &listener)?;
+        socket.write_all(b"g").during("write", shown.display())?;
+    }
     if !answer.is_empty() {
         let error = serde_json::from_slice::<ChildError>(&answer)
             .map_err(|error| CallError::refused("read", shown.display(), error))?;
@@ -79,7 +90,31 @@ pub fn start(state: &StateDir, id: &str) -> Result<(), Error> {
     }
     record.state.status = Status::Running;
     state.write(&record)?;
-    let spec = state.spec(id)?;
     let poststart = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone()).unwrap_or_default();
     hooks::run(&poststart, &hook_state(&record.state))
+}
+
+/// Reads on: a descriptor that init hands over, or `None` at the end, when `answer` is what it said.
+fn hear(socket: &mut UnixStream, answer: &mut Vec<u8>) -> std::io::Result<Option<OwnedFd>> {
+    loop {
+        let mut bytes = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let length = match recvmsg(&*socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
+            Err(rustix::io::Errno::INTR) => continue,
+            received => received?.bytes,
+        };
+        let descriptor = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+            _ => None,
+        });
+        if descriptor.is_some() && bytes[..length] == *HANDED_OVER {
+            return Ok(descriptor);
+        }
+        answer.extend(&bytes[..length]);
+        if length == 0 || answer.len() > process::channel::LIMIT {
+            return Ok(None);
+        }
+    }
 }

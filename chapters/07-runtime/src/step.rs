@@ -54,7 +54,7 @@ impl Step for RuntimeStep {
                 Ok(())
             }
             Self::Cgroup(step) => step.run(&mut (), channel),
-            Self::Privilege(step) => step.apply(),
+            Self::Privilege(step) => step.run(&mut (), channel),
             Self::Hooks(list, container_state) => {
                 hooks::run(list, container_state).map_err(|error| CallError::refused("run", "hooks", error))
             }

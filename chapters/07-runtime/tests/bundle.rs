@@ -202,3 +202,124 @@ fn kind(line: &str) -> String {
     let mut words = step.split(['(', ' ', ')', '{']).filter(|word| !word.is_empty());
     [words.next(), words.next()].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
+
+/// A seccomp agent at `socket` for two processes: each `getppid` of theirs is answered with 4711. Returns the states
+/// that it was sent.
+fn agent(socket: &Path) -> std::thread::JoinHandle<Vec<Value>> {
+    use privileges::seccomp::{Listener, Reply};
+    let server = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let serve = |_| {
+            let (peer, _) = server.accept().unwrap();
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = rustix::net::RecvAncillaryBuffer::new(&mut space);
+            let mut bytes = vec![0; 65536];
+            let mut buffers = [std::io::IoSliceMut::new(&mut bytes)];
+            let flags = rustix::net::RecvFlags::CMSG_CLOEXEC;
+            let length = rustix::net::recvmsg(&peer, &mut buffers, &mut ancillary, flags).unwrap().bytes;
+            let mut rights = ancillary.drain().filter_map(|message| match message {
+                rustix::net::RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+                _ => None,
+            });
+            let listener = Listener::new(rights.next().unwrap().next().unwrap());
+            let state = serde_json::from_slice(&bytes[..length]).unwrap();
+            let answering = std::thread::spawn(move || {
+                while let Some(asked) = listener.receive().unwrap() {
+                    listener.answer(&asked, Reply::Done(4711)).unwrap();
+                }
+            });
+            (state, answering)
+        };
+        let served: Vec<_> = (0..2).map(serve).collect();
+        let wait = |(state, answering): (Value, std::thread::JoinHandle<()>)| answering.join().map(|()| state).unwrap();
+        served.into_iter().map(wait).collect()
+    })
+}
+
+#[test]
+fn a_filter_that_asks_finds_its_agent_on_start_and_on_exec() {
+    let Some(bundle) = Bundle::new(&["sh", "-c", "echo $PPID; while test ! -e /tmp/go; do sleep 0.05; done"]) else {
+        return;
+    };
+    let socket = bundle.path().join("agent.sock");
+    bundle.change(|config| {
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": socket, "listenerMetadata": "cask",
+            "syscalls": [{ "names": ["getppid"], "action": "SCMP_ACT_NOTIFY" }],
+        });
+        let tmp = json!({ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" });
+        config["mounts"].as_array_mut().unwrap().push(tmp);
+    });
+    let states = agent(&socket);
+    let running = std::thread::scope(|scope| {
+        let running = scope.spawn(|| bundle.runtime(&["run", &bundle.id()]));
+        while !running.is_finished() && !text(&bundle.runtime(&["state", &bundle.id()])).contains("\"running\"") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let exec = bundle.runtime(&["exec", &bundle.id(), "sh", "-c", "echo $PPID; : > /tmp/go"]);
+        if text(&exec) != "4711\n" {
+            bundle.runtime(&["kill", &bundle.id(), "KILL"]);
+        }
+        assert_eq!(text(&exec), "4711\n");
+        running.join().unwrap()
+    });
+    assert_eq!(text(&running), "4711\n");
+    let states = states.join().unwrap();
+    for state in &states {
+        assert_eq!((&state["fds"], &state["metadata"]), (&json!(["seccompFd"]), &json!("cask")), "{state}");
+        assert_eq!(state["state"]["id"], json!(bundle.id()), "{state}");
+        assert!(state["pid"].as_i64().is_some_and(|pid| pid > 1), "{state}");
+    }
+    assert_eq!(states[0]["pid"], states[0]["state"]["pid"]);
+    assert_ne!(states[1]["pid"], states[1]["state"]["pid"]);
+}
+
+#[test]
+fn a_filter_that_asks_nobody_is_refused() {
+    let Some(bundle) = Bundle::new(&["sh", "-c", "echo ran"]) else { return };
+    let refused = |seccomp: Value| {
+        bundle.change(|config| config["linux"]["seccomp"] = seccomp);
+        let output = bundle.runtime(&["run", &bundle.id()]);
+        assert!(!output.status.success());
+        text(&output)
+    };
+    let notify = |call: &str| json!([{ "names": [call], "action": "SCMP_ACT_NOTIFY" }]);
+    let missing = refused(json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": notify("getppid") }));
+    assert!(missing.contains("linux.seccomp.listenerPath: missing"), "{missing}");
+    let nobody =
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": notify("getppid"), "listenerPath": "/nowhere" });
+    let nobody = refused(nobody);
+    assert!(nobody.contains(r#"connect to the seccomp agent "/nowhere": ENOENT"#), "{nobody}");
+    let own = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": notify("sendmsg"), "listenerPath": "/nowhere" });
+    let own = refused(own);
+    assert!(own.contains("sendmsg is answered by SCMP_ACT_NOTIFY"), "{own}");
+}
+
+#[test]
+fn a_label_that_nobody_would_enforce_is_refused_by_its_field() {
+    let Some(bundle) = Bundle::new(&["sh", "-c", "echo ran"]) else { return };
+    for (field, module) in [
+        ("apparmorProfile", privileges::SecurityModule::AppArmor),
+        ("selinuxLabel", privileges::SecurityModule::SELinux),
+    ] {
+        if module.is_active() {
+            continue;
+        }
+        bundle.change(|config| config["process"][field] = json!("strict"));
+        let output = text(&bundle.runtime(&["run", &bundle.id()]));
+        assert!(output.contains(&format!("process.{field}")) && output.contains("is not active"), "{output}");
+        bundle.change(|config| config["process"][field] = json!(""));
+    }
+    assert_eq!(text(&bundle.runtime(&["run", &bundle.id()])), "ran\n");
+}
+
+#[test]
+fn a_program_runs_behind_a_filter_that_forbids_what_init_says() {
+    let Some(bundle) = Bundle::new(&["sh", "-c", "echo ran"]) else { return };
+    bundle.change(|config| {
+        let forbidden = json!([{ "names": ["sendmsg", "sendto"], "action": "SCMP_ACT_ERRNO" }]);
+        config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": forbidden });
+    });
+    assert_eq!(text(&bundle.runtime(&["run", &bundle.id()])), "ran\n");
+}

@@ -18,7 +18,7 @@ use crate::id::ContainerId;
 use crate::mounts::clean;
 use crate::record::Container;
 use crate::settings::set;
-use crate::stack::resolve_user;
+use crate::user;
 
 /// What `exec` may be asked.
 #[derive(Debug, Clone, Default)]
@@ -104,10 +104,10 @@ fn plan(container: &Container, options: &ExecOptions) -> Result<Process> {
     if options.terminal && !env.iter().any(|entry| entry.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
-    if let Some(user) = &options.user {
+    if let Some(wanted) = &options.user {
         // In the container's own files as they are now, through its own root, which no link of it leaves.
         let pid = container.life()?.pid.ok_or_else(|| Error::bad("exec", container.name(), "it has just ended"))?;
-        let (identity, home) = resolve_user(&root_of(pid)?, user, &container.record().options.groups)?;
+        let (identity, home) = user::resolve(&root_of(pid)?, wanted, &container.record().options.groups)?;
         process["user"] = json!({ "uid": identity.uid, "gid": identity.gid, "additionalGids": identity.groups });
         if !container.record().settings.env.iter().any(|entry| entry.starts_with("HOME=")) {
             set(&mut env, &format!("HOME={}", home.as_deref().unwrap_or("/")));

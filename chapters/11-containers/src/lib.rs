@@ -17,9 +17,9 @@
 //!
 //! In reading order:
 //!
-//! - [`options`], [`mounts`], [`owners`], [`settings`]: what is asked, and what the image says to it
+//! - [`options`], [`security`], [`mounts`], [`owners`], [`settings`]: what is asked, and what the image says to it
 //! - [`paths`], [`id`], [`record`], [`volumes`] and `copy_up`: the files; [`error`]
-//! - [`engine`], then `creation`, `stack` and `copy_up`: a container that does not run yet
+//! - [`engine`], then `creation`, [`user`], `stack` and `copy_up`: a container that does not run yet
 //! - [`spec`]: the pure function from a container to the OCI's document
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
@@ -48,11 +48,13 @@ pub mod processes;
 pub mod record;
 mod removal;
 pub mod running;
+pub mod security;
 pub mod settings;
 mod sockets;
 pub mod spec;
 mod stack;
 mod sys;
+pub mod user;
 pub mod volumes;
 mod watcher;
 
@@ -67,11 +69,12 @@ pub use id::ContainerId;
 pub use logs::{LogLine, LogOptions, Logs};
 pub use mounts::{MountRequest, Source};
 pub use network::{PortMapping, Protocol};
-pub use options::{CreateOptions, Network, NetworkMode, Resources, Seccomp, Security, Ulimit};
+pub use options::{CreateOptions, Network, NetworkMode, Resources, Ulimit};
 pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;
 pub use record::{Container, Life, Record, Status};
 pub use running::{Running, StartOptions};
+pub use security::{Seccomp, Security};
 pub use settings::{Defaults, Settings};
 pub use volumes::{MountKind, MountPoint, Volume, Volumes};

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::mounts::MountRequest;
+use crate::security::Security;
 use network::PortMapping;
 
 /// Everything that `create` and `run` let one ask for.
@@ -69,35 +70,6 @@ pub struct CreateOptions {
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, seconds; 10 if absent.
     pub stop_timeout: Option<u64>,
-}
-
-/// `--cap-add`, `--cap-drop`, `--privileged`, `--security-opt`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Security {
-    /// Every capability, no seccomp filter, nothing masked.
-    pub privileged: bool,
-    /// Names with or without `CAP_`, or `ALL`.
-    pub cap_add: Vec<String>,
-    /// Names with or without `CAP_`, or `ALL`. Dropping is done before adding.
-    pub cap_drop: Vec<String>,
-    /// `no-new-privileges`.
-    pub no_new_privileges: bool,
-    /// `seccomp=`.
-    pub seccomp: Seccomp,
-}
-
-/// `--security-opt seccomp=`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Seccomp {
-    /// Cooper's own allow-list (chapter 6).
-    #[default]
-    Default,
-    /// No filter.
-    Unconfined,
-    /// A profile in the shape of the OCI `linux.seccomp`, already read from its file.
-    Profile(serde_json::Value),
 }
 
 /// Limits, in Docker's units. Absent means no limit, but for [`pids_limit`](Self::pids_limit).

@@ -105,6 +105,8 @@ impl Settings {
         let stop_signal = options.stop_signal.as_ref().or(defaults.stop_signal.as_ref());
         let stop_signal = stop_signal.map_or("SIGTERM", String::as_str);
         process::signals::parse(stop_signal).map_err(|_| Error::bad("--stop-signal", stop_signal, "no such signal"))?;
+        let user = options.user.as_ref().unwrap_or(&defaults.user).clone();
+        crate::user::check(&user)?;
         let mut labels = defaults.labels.clone();
         labels.extend(options.labels.clone());
         let mut exposed_ports = defaults.exposed_ports.clone();
@@ -117,7 +119,7 @@ impl Settings {
             entrypoint,
             cmd,
             workdir: workdir(options.workdir.as_deref().unwrap_or(&defaults.workdir))?,
-            user: options.user.clone().unwrap_or_else(|| defaults.user.clone()),
+            user,
             hostname,
             labels,
             exposed_ports,

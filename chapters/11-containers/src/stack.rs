@@ -14,17 +14,12 @@
 use std::path::{Path, PathBuf};
 
 use layers::{Change, Overlay, Snapshots};
-use privileges::Identity;
-use privileges::identity::resolve_group;
 use process::CallError;
 use rootfs::Root;
 use rustix::fs::Mode;
 
 use crate::error::{Error, Result, While as _};
 use crate::record::{Container, Record};
-
-/// `/etc/passwd` and `/etc/group` of a container are read up to here, bytes.
-const LARGEST_ACCOUNTS: u64 = 4 << 20;
 
 /// The layers of one container.
 pub(crate) struct Stack<'a> {
@@ -102,23 +97,4 @@ pub(crate) fn make_target(root: &Root, target: &Path, directory: bool) -> Result
         Err(error) if error.errno() == nix::errno::Errno::EEXIST => Ok(()),
         made => made.map(drop),
     }
-}
-
-/// Who `user` (`name|uid[:group|gid]`) is in this root, with that user's home directory.
-pub(crate) fn resolve_user(root: &Root, user: &str, groups: &[String]) -> Result<(Identity, Option<String>)> {
-    let passwd = read_text(root, "etc/passwd");
-    let group = read_text(root, "etc/group");
-    let mut identity = privileges::resolve_user(user, &passwd, &group).doing("find", "the user")?;
-    for name in groups {
-        identity.groups.push(resolve_group(name, &group).doing("find", "the group")?);
-    }
-    let home = privileges::home_of(identity.uid, &passwd);
-    Ok((identity, home))
-}
-
-/// Images without accounts are common, and then only numbers can be users: a file that cannot be read is an empty one.
-fn read_text(root: &Root, path: &str) -> String {
-    root.read(Path::new(path), LARGEST_ACCOUNTS)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
 }

@@ -122,7 +122,10 @@ impl Stage {
             }
             Instruction::User(user) => match expand(user)? {
                 empty if empty.trim().is_empty() => return Err("USER expands to nothing".to_owned()),
-                user => self.config.config.user = user,
+                user => {
+                    containers::user::check(&user).map_err(|error| error.to_string())?;
+                    self.config.config.user = user;
+                }
             },
             Instruction::Expose(ports) => {
                 let expanded = ports.iter().map(|port| expand(port)).collect::<Result<Vec<_>, _>>()?;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use containers::{CreateOptions, MountRequest, Network, PortMapping, Resources, Seccomp, Security, Ulimit};
+use containers::{CreateOptions, MountRequest, Network, PortMapping, Resources, Security, Ulimit};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -212,22 +212,9 @@ impl HostConfig {
             ..Security::default()
         };
         for option in self.security_opt.iter().flatten() {
-            match option.split_once(['=', ':']).unwrap_or((option, "")) {
-                ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
-                ("no-new-privileges", "false") => security.no_new_privileges = false,
-                ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
-                ("seccomp", "builtin") => security.seccomp = Seccomp::Default,
-                // The client reads the file and sends what is in it.
-                ("seccomp", profile) => {
-                    let json = serde_json::from_str(profile)
-                        .map_err(|e| ApiError::bad_request(format!("seccomp profile: no JSON: {e}")))?;
-                    security.seccomp = Seccomp::Profile(json);
-                }
-                _ => {
-                    let message = format!("HostConfig.SecurityOpt {option:?} is not supported");
-                    return Err(ApiError::not_implemented(message));
-                }
-            }
+            // The client reads a profile's file and sends what is in it.
+            let taken = security.set(option, |profile| Ok(profile.to_owned()));
+            taken.map_err(|e| ApiError::bad_request(e.to_string()))?;
         }
         Ok(security)
     }

@@ -44,7 +44,7 @@ fn ports_limits_and_binds_arrive() {
     assert_eq!(options.resources.nano_cpus, Some(500_000_000));
     assert!(options.mounts[0].read_only);
     assert!(options.security.no_new_privileges);
-    assert_eq!(options.security.seccomp, Seccomp::Unconfined);
+    assert_eq!(options.security.seccomp, containers::Seccomp::Unconfined);
 }
 
 #[test]

@@ -179,7 +179,7 @@ pub(crate) struct Security {
     /// Drop Linux capabilities
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) cap_drop: Vec<String>,
-    /// Security options: no-new-privileges, seccomp=FILE, seccomp=unconfined
+    /// Security options: no-new-privileges, seccomp=FILE|unconfined|builtin, apparmor=PROFILE, label=disable|type:TYPE, unmask=ALL|PATHS, systempaths=unconfined
     #[arg(long, value_name = "OPTION")]
     pub(crate) security_opt: Vec<String>,
     /// Sysctl options

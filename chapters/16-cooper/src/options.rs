@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, anyhow, bail};
-use containers::{CreateOptions, MountRequest, Resources, Seccomp};
+use containers::{CreateOptions, MountRequest, Resources};
 
 use crate::flags::{Flags, Limits, Network, Security};
 use crate::values;
@@ -155,15 +155,8 @@ impl Security {
             cap_drop: self.cap_drop.clone(),
             ..containers::Security::default()
         };
-        for text in &self.security_opt {
-            match text.split_once(['=', ':']).unwrap_or((text, "")) {
-                ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
-                ("no-new-privileges", "false") => security.no_new_privileges = false,
-                ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
-                ("seccomp", "builtin") => security.seccomp = Seccomp::Default,
-                ("seccomp", path) if !path.is_empty() => security.seccomp = profile(path)?,
-                _ => bail!("--security-opt {text:?}: not supported (no-new-privileges, seccomp=)"),
-            }
+        for option in &self.security_opt {
+            security.set(option, |file| std::fs::read_to_string(file))?;
         }
         Ok(security)
     }
@@ -175,12 +168,6 @@ impl Security {
         };
         self.sysctl.iter().map(pair).collect()
     }
-}
-
-fn profile(path: &str) -> anyhow::Result<Seccomp> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read --security-opt seccomp={path}"))?;
-    let json = serde_json::from_str(&text).with_context(|| format!("--security-opt seccomp={path}: no JSON"))?;
-    Ok(Seccomp::Profile(json))
 }
 
 #[cfg(test)]

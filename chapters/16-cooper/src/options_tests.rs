@@ -88,7 +88,8 @@ fn networks_hosts_and_privileges_are_checked() {
     let security = options(&["--security-opt", "no-new-privileges", "--cap-drop", "ALL"]).unwrap().security;
     assert!(security.no_new_privileges);
     assert_eq!(security.cap_drop, ["ALL"]);
-    assert!(refused(&["--security-opt", "apparmor=x"]).contains("not supported"));
+    assert!(refused(&["--security-opt", "aparmor=x"]).contains("no such option"));
+    assert!(refused(&["--security-opt", "seccomp=/nowhere.json"]).contains("/nowhere.json"));
 }
 
 #[test]

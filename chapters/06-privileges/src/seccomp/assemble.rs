@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!     ld   [arch]
-//!     jeq  #AUDIT_ARCH, next, else: ret KILL_PROCESS
+//!     jeq  #AUDIT_ARCH_X86_64, next, else: the next architecture ... at last: ret KILL_PROCESS
 //!     ld   [nr]
 //!     jge  #middle ─── yes ──► the same for the upper half
 //!       │ no
@@ -14,15 +14,12 @@
 //! Filters that list calls one comparison after another cost a busy program some 300 instructions a call. A binary
 //! search needs about 7, and neighbours with the same answer share a leaf.
 
+use super::arch::X32_BIT;
 use super::bpf::{self, Instruction, Program};
 use super::profile::{Argument, Comparison};
 use super::table::{Answer, Branch, Table};
 use super::{Arch, FilterFlags};
 use crate::Error;
-
-/// Bit 30 of a call number on x86_64 selects the x32 ABI: the same kernel entry, another table of calls. A deny-list
-/// that forgets it is no list at all. No architecture has ordinary numbers up there.
-const X32_BIT: u32 = 0x4000_0000;
 
 /// A run of call numbers, from `first` up to the next leaf, and the code that answers them.
 struct Leaf {
@@ -32,13 +29,20 @@ struct Leaf {
 
 /// Assembles a filter.
 pub(super) fn program(table: &Table, flags: FilterFlags) -> Result<Program, Error> {
-    let mut instructions = vec![
-        Instruction::plain(bpf::LOAD, bpf::ARCHITECTURE),
-        Instruction::branch(bpf::EQUAL, Arch::NATIVE.audit, 1, 0),
-        answer(Answer::KILL_PROCESS),
-        Instruction::plain(bpf::LOAD, bpf::NUMBER),
-    ];
-    instructions.extend(search(&leaves(table)));
+    let mut instructions = vec![Instruction::plain(bpf::LOAD, bpf::ARCHITECTURE)];
+    for &arch in table.calls.keys() {
+        // x32 comes through the same door: it is a part of x86_64's range of numbers.
+        if arch == Arch::X32 {
+            continue;
+        }
+        let section = search(&leaves(table, arch));
+        // A comparison jumps at most 255 instructions; only the unconditional jump has 32 bits.
+        instructions.push(Instruction::branch(bpf::EQUAL, arch.audit(), 1, 0));
+        instructions.push(Instruction::plain(bpf::JUMP, 1 + section.len() as u32));
+        instructions.push(Instruction::plain(bpf::LOAD, bpf::NUMBER));
+        instructions.extend(section);
+    }
+    instructions.push(answer(Answer::KILL_PROCESS));
     if instructions.len() > Program::LONGEST {
         let reason = format!("{} instructions, the kernel takes {}", instructions.len(), Program::LONGEST);
         return Err(Error::Profile { place: "syscalls".to_owned(), reason });
@@ -46,23 +50,33 @@ pub(super) fn program(table: &Table, flags: FilterFlags) -> Result<Program, Erro
     Ok(Program { instructions, flags })
 }
 
-/// The whole range of numbers as leaves, neighbours with the same code merged.
-fn leaves(table: &Table) -> Vec<Leaf> {
+/// The whole range of an architecture's numbers as leaves, neighbours with the same code merged.
+fn leaves(table: &Table, arch: Arch) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
-    let mut push = |first: u32, code: Vec<Instruction>| match leaves.last() {
-        Some(last) if last.code == code => {}
-        _ => leaves.push(Leaf { first, code }),
-    };
-    let mut next = 0;
-    for (&number, branches) in table.calls.range(..X32_BIT) {
-        if number > next {
-            push(next, vec![answer(table.default)]);
+    let mut push = |first: u32, code: Vec<Instruction>| {
+        // What was assumed of the numbers from here on is now known better.
+        leaves.pop_if(|last| last.first == first);
+        match leaves.last() {
+            Some(last) if last.code == code => {}
+            _ => leaves.push(Leaf { first, code }),
         }
+    };
+    let unlisted = || vec![answer(table.default)];
+    push(0, unlisted());
+    for (&number, branches) in table.calls.get(&arch).into_iter().flatten() {
         push(number, rules(branches, table.default));
-        next = number + 1;
+        push(number + 1, unlisted());
     }
-    push(next, vec![answer(table.default)]);
-    push(X32_BIT, vec![answer(Answer::NO_SUCH_CALL)]);
+    match table.calls.get(&Arch::X32) {
+        Some(calls) if arch == Arch::X86_64 => {
+            push(X32_BIT, unlisted());
+            for (&number, branches) in calls {
+                push(number, rules(branches, table.default));
+                push(number + 1, unlisted());
+            }
+        }
+        _ => push(X32_BIT, vec![answer(Answer::NO_SUCH_CALL)]),
+    }
     leaves
 }
 

@@ -85,12 +85,31 @@ pub struct FilterFlags {
     pub log: bool,
     /// Do not switch speculative store bypass off (SECCOMP_FILTER_FLAG_SPEC_ALLOW).
     pub spec_allow: bool,
+    /// Hand out the descriptor on which `NOTIFY` is answered (SECCOMP_FILTER_FLAG_NEW_LISTENER).
+    pub new_listener: bool,
+    /// Once a notification has been received, only a fatal signal ends the wait for its answer
+    /// (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19).
+    pub wait_killable: bool,
 }
 
 impl FilterFlags {
     /// The kernel's mask.
     pub fn bits(self) -> u64 {
-        u64::from(self.log) << 1 | u64::from(self.spec_allow) << 2
+        let Self { log, spec_allow, new_listener, wait_killable } = self;
+        u64::from(log) << 1 | u64::from(spec_allow) << 2 | u64::from(new_listener) << 3 | u64::from(wait_killable) << 5
+    }
+}
+
+impl fmt::Display for FilterFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.log, "LOG"),
+            (self.spec_allow, "SPEC_ALLOW"),
+            (self.new_listener, "NEW_LISTENER"),
+            (self.wait_killable, "WAIT_KILLABLE_RECV"),
+        ];
+        let set: Vec<&str> = names.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        if set.is_empty() { f.write_str("no flags") } else { f.write_str(&set.join("|")) }
     }
 }
 

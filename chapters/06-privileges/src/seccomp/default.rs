@@ -11,6 +11,8 @@
 //! 2022 went through it, and it makes calls behind the filter's back), `userfaultfd` and `vmsplice` (they make
 //! races winnable), `keyctl` and its kin (keys know no namespaces), AF_VSOCK and AF_ALG sockets.
 
+use std::collections::BTreeMap;
+
 use super::profile::{Action, Argument, Comparison, Condition, Profile, Rule};
 use crate::Capability;
 
@@ -142,16 +144,15 @@ pub fn default_profile() -> Profile {
         let condition = Condition { caps: vec![*capability], ..Condition::default() };
         syscalls.push(Rule { includes: condition, ..allow(names) });
     }
-    // Refusals after all permissions: `bpf` is allowed by either of two capabilities.
-    for (capability, names) in WITH_CAPABILITY {
-        let condition = Condition { caps: vec![*capability], ..Condition::default() };
-        syscalls.push(Rule { excludes: condition, ..refuse(names, libc::EPERM) });
-    }
+    syscalls.extend(refusals());
     Profile {
         default_action: Action::Errno,
         default_errno_ret: Some(libc::ENOSYS as u32),
         architectures: Vec::new(),
+        arch_map: Vec::new(),
         flags: Vec::new(),
+        listener_path: String::new(),
+        listener_metadata: String::new(),
         syscalls,
     }
 }
@@ -173,13 +174,47 @@ fn sockets() -> [Rule; 5] {
 
 /// Without CAP_SYS_ADMIN: threads and processes, but no new namespaces. `clone3` has its flags behind a pointer, where
 /// no filter can see them; ENOSYS makes libc use `clone`.
-fn clones() -> [Rule; 2] {
-    let excludes = Condition { caps: vec![Capability::SysAdmin], ..Condition::default() };
-    let namespaces = Argument { value_two: 0, ..when(0, Comparison::MaskedEqual, NAMESPACE_FLAGS) };
-    [
-        Rule { args: vec![namespaces], excludes: excludes.clone(), ..allow("clone") },
-        Rule { excludes, ..refuse("clone3", libc::ENOSYS) },
-    ]
+fn clones() -> Vec<Rule> {
+    let excludes = || Condition { caps: vec![Capability::SysAdmin], ..Condition::default() };
+    let none_of_them = when(0, Comparison::MaskedEqual, NAMESPACE_FLAGS);
+    let mut rules = vec![
+        Rule { args: vec![none_of_them], excludes: excludes(), ..allow("clone") },
+        Rule { excludes: excludes(), ..refuse("clone3", libc::ENOSYS) },
+    ];
+    // "Any of them" cannot be said in one condition, so each flag is refused by itself.
+    for bit in (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| NAMESPACE_FLAGS & bit != 0) {
+        let this_one = Argument { value_two: bit, ..when(0, Comparison::MaskedEqual, bit) };
+        rules.push(Rule { args: vec![this_one], excludes: excludes(), ..refuse("clone", libc::EPERM) });
+    }
+    rules
+}
+
+/// The other half of [`WITH_CAPABILITY`]: EPERM where *no* rule allows the call.
+///
+/// No call is both allowed and refused in one resolved profile, so the rules mean the same in any order. Engines that
+/// leave the assembly to libseccomp need that: there an unconditional rule wins over all others.
+fn refusals() -> Vec<Rule> {
+    let mut allowed_by: BTreeMap<&str, Condition> = BTreeMap::new();
+    for (capability, names) in WITH_CAPABILITY {
+        for name in names.split_whitespace() {
+            allowed_by.entry(name).or_default().caps.push(*capability);
+        }
+    }
+    for name in SINCE_LINUX_4_8.split_whitespace() {
+        allowed_by.entry(name).or_default().min_kernel = "4.8".to_owned();
+    }
+    // Theirs is said in `clones`.
+    for name in ["clone", "clone3"] {
+        allowed_by.remove(name);
+    }
+    let mut rules: Vec<Rule> = Vec::new();
+    for (name, excludes) in allowed_by {
+        match rules.iter_mut().find(|rule| rule.excludes == excludes) {
+            Some(rule) => rule.names.push(name.to_owned()),
+            None => rules.push(Rule { excludes, ..refuse(name, libc::EPERM) }),
+        }
+    }
+    rules
 }
 
 fn allow(names: &str) -> Rule {

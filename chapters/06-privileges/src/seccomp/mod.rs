@@ -3,7 +3,8 @@
 //! ```text
 //!  profile (JSON, names)  ──►  table (numbers → rules)  ──►  BPF program  ──►  kernel
 //!  profile.rs, default.rs      table.rs                      assemble.rs      step.rs
-//!                                                            simulate.rs: what it will answer
+//!  arch.rs: which numbers                                    simulate.rs: what it will answer
+//!                                                            listener.rs: answering from outside
 //! ```
 //!
 //! The program sees only the call's number, its six arguments as numbers, the architecture and the instruction
@@ -12,14 +13,18 @@
 //! # References
 //! seccomp(2); OCI runtime spec, `linux.seccomp`; "BPF" in linux/Documentation/networking/filter.rst
 
+mod arch;
 mod assemble;
 mod bpf;
 mod default;
+mod listener;
 mod profile;
 mod simulate;
 mod table;
 
+pub use arch::Arch;
 pub use bpf::{FilterFlags, Instruction, Program};
 pub use default::default_profile;
-pub use profile::{Action, Arch, Argument, Comparison, Condition, Profile, Rule};
+pub use listener::{Listener, Notification, Reply};
+pub use profile::{Action, ArchMap, Argument, Comparison, Condition, Profile, Rule};
 pub use simulate::{Call, Verdict};

@@ -1,8 +1,11 @@
 //! A profile as people write it: the OCI `linux.seccomp` JSON, and Docker's additions.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
-use super::{FilterFlags, Program, assemble, table};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::table::Answer;
+use super::{Arch, FilterFlags, Program, assemble, table};
 use crate::{CapSet, Capability, Error};
 
 /// A seccomp profile.
@@ -20,15 +23,37 @@ pub struct Profile {
     /// The errno of the default action, if that is `SCMP_ACT_ERRNO`; EPERM if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
-    /// Architectures beside the machine's own (OCI). Calls of foreign ones are always refused by this engine.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Architectures whose calls are answered beside the machine's own (OCI): `SCMP_ARCH_X86`, `SCMP_ARCH_X32`. A call
+    /// of any other kills the process.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
-    /// `SECCOMP_FILTER_FLAG_LOG`, `SECCOMP_FILTER_FLAG_SPEC_ALLOW` (and `..._TSYNC`, which needs no telling here).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Docker's form of the same: what else a machine of this kind can run.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub arch_map: Vec<ArchMap>,
+    /// `SECCOMP_FILTER_FLAG_LOG`, `..._SPEC_ALLOW`, `..._WAIT_KILLABLE_RECV` (and `..._TSYNC`, which needs no telling
+    /// here: whoever loads this filter has one thread).
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// The socket of whoever answers the calls with `SCMP_ACT_NOTIFY`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub listener_path: String,
+    /// What it is told besides: opaque.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub listener_metadata: String,
     /// The rules; for one call the first that matches decides.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub syscalls: Vec<Rule>,
+}
+
+/// Docker: an architecture, and those whose programs its machines run too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchMap {
+    /// `SCMP_ARCH_X86_64`.
+    pub architecture: String,
+    /// `SCMP_ARCH_X86`, `SCMP_ARCH_X32`.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub sub_architectures: Vec<String>,
 }
 
 /// One rule: what to do about some calls.
@@ -122,30 +147,15 @@ pub enum Action {
     /// Ask a tracer; ENOSYS without one.
     #[serde(rename = "SCMP_ACT_TRACE")]
     Trace,
+    /// Ask whoever holds the filter's listener; ENOSYS once nobody does.
+    #[serde(rename = "SCMP_ACT_NOTIFY")]
+    Notify,
     /// Make the call and log it.
     #[serde(rename = "SCMP_ACT_LOG")]
     Log,
     /// Make the call.
     #[serde(rename = "SCMP_ACT_ALLOW")]
     Allow,
-}
-
-/// A machine that a filter is for: its Go name, its audit number, and its kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arch {
-    /// `amd64`, `arm64`.
-    pub go: &'static str,
-    /// `AUDIT_ARCH_*` of `linux/audit.h`.
-    pub audit: u32,
-}
-
-impl Arch {
-    /// The machine that this program was built for.
-    #[cfg(target_arch = "x86_64")]
-    pub const NATIVE: Arch = Arch { go: "amd64", audit: 0xc000_003e };
-    /// The machine that this program was built for.
-    #[cfg(target_arch = "aarch64")]
-    pub const NATIVE: Arch = Arch { go: "arm64", audit: 0xc000_00b7 };
 }
 
 impl Condition {
@@ -168,7 +178,7 @@ impl Condition {
     }
 
     fn has_native_arch(&self) -> bool {
-        self.arches.iter().any(|arch| arch == Arch::NATIVE.go)
+        self.arches.iter().any(|arch| arch == Arch::NATIVE.go())
     }
 
     /// An unreadable version counts as newer than any kernel.
@@ -190,32 +200,53 @@ impl Profile {
             rule.includes = Condition::default();
             rule.excludes = Condition::default();
         }
+        resolved.architectures.extend(resolved.sub_architectures());
+        resolved.arch_map = Vec::new();
         resolved
     }
 
     /// Assembles the filter for a container with these capabilities, on this machine.
     ///
     /// # Errors
-    /// An argument index above 5, an errno above 4095, an unknown flag, a program that is too long.
+    /// A profile that means nothing, by the place in it; a program that is too long.
     pub fn compile(&self, capabilities: &CapSet) -> Result<Program, Error> {
         let resolved = self.resolve(*capabilities, running_kernel());
-        assemble::program(&table::Table::of(&resolved)?, resolved.filter_flags()?)
+        let table = table::Table::of(&resolved)?;
+        let flags = resolved.filter_flags(table.answers(Answer::NOTIFY))?;
+        if flags.new_listener && table.may_answer("sendmsg", Answer::NOTIFY) {
+            let reason = "sendmsg is answered by SCMP_ACT_NOTIFY, and it is what hands the listener over".to_owned();
+            return Err(Error::Profile { place: "syscalls".to_owned(), reason });
+        }
+        assemble::program(&table, flags)
     }
-}
 
-impl Profile {
-    fn filter_flags(&self) -> Result<FilterFlags, Error> {
-        let mut flags = FilterFlags::default();
-        for (place, flag) in self.flags.iter().enumerate() {
+    /// Whose calls the filter answers: the machine's own, and what the profile adds of what this machine offers.
+    pub(super) fn called_architectures(&self) -> Result<BTreeSet<Arch>, Error> {
+        let mut called = BTreeSet::from([Arch::NATIVE]);
+        for (position, name) in self.architectures.iter().enumerate() {
+            called.extend(Arch::parse(name, &format!("architectures[{position}]"))?);
+        }
+        Ok(called)
+    }
+
+    /// What Docker's map says that this machine runs besides.
+    fn sub_architectures(&self) -> Vec<String> {
+        let here = self.arch_map.iter().filter(|entry| entry.architecture == Arch::NATIVE.name());
+        here.flat_map(|entry| entry.sub_architectures.clone()).collect()
+    }
+
+    fn filter_flags(&self, notifies: bool) -> Result<FilterFlags, Error> {
+        let mut flags = FilterFlags { new_listener: notifies, ..FilterFlags::default() };
+        for (position, flag) in self.flags.iter().enumerate() {
+            let refuse = |reason| Err(Error::Profile { place: format!("flags[{position}]"), reason });
             match flag.as_str() {
                 "SECCOMP_FILTER_FLAG_LOG" => flags.log = true,
                 "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => flags.spec_allow = true,
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" if notifies => flags.wait_killable = true,
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => return refuse(format!("{flag}: no rule notifies anybody")),
                 // It synchronises threads; whoever loads this filter has one.
                 "SECCOMP_FILTER_FLAG_TSYNC" => {}
-                _ => {
-                    let place = format!("flags[{place}]");
-                    return Err(Error::Profile { place, reason: format!("{flag:?} is not supported") });
-                }
+                _ => return refuse(format!("{flag:?} is not supported")),
             }
         }
         Ok(flags)
@@ -234,6 +265,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Argument>, D::Error> {
+/// Go writes `null` for a list that nobody made.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -1,13 +1,13 @@
 //! What a filter will answer, without loading it: a machine for the few instructions that filters use.
 //!
-//! It serves tests (every call, many arguments, held against the table) and `ch06-privileges explain`.
+//! It serves tests (every call, many arguments, held against the table) and `ch06-privileges ask`.
 
 use std::fmt;
 
 use nix::errno::Errno;
 
+use super::Arch;
 use super::bpf::{self, Program};
-use super::{Arch, table};
 
 /// A system call as a filter sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,22 @@ pub struct Call {
 impl Call {
     /// A call of this machine by name, all arguments zero; `None` if there is no such call here.
     pub fn named(name: &str) -> Option<Self> {
-        table::number_of(name).map(|number| Self { arch: Arch::NATIVE.audit, number, arguments: [0; 6] })
+        Self::named_on(Arch::NATIVE, name)
+    }
+
+    /// A call as a program of another architecture makes it.
+    pub fn named_on(arch: Arch, name: &str) -> Option<Self> {
+        arch.number_of(name).map(|number| Self { arch: arch.audit(), number, arguments: [0; 6] })
+    }
+
+    /// The call's name, if its number has one on its architecture.
+    pub fn name(&self) -> Option<&'static str> {
+        let number = self.number as usize;
+        match self.arch {
+            arch if arch == Arch::NATIVE.audit() => syscalls::Sysno::new(number).map(|call| call.name()),
+            arch if arch == Arch::X86.audit() => syscalls::x86::Sysno::new(number).map(|call| call.name()),
+            _ => None,
+        }
     }
 
     /// The same call with one argument set. An index above 5 changes nothing.
@@ -73,6 +88,7 @@ impl fmt::Display for Verdict {
             (0, _) => f.write_str("kill thread"),
             (0x8000_0000, _) => f.write_str("kill process"),
             (0x0003_0000, _) => f.write_str("SIGSYS"),
+            (0x7fc0_0000, _) => f.write_str("ask the listener"),
             (0x7ff0_0000, _) => f.write_str("ask the tracer"),
             (0x7ffc_0000, _) => f.write_str("allow, log"),
             (0x7fff_0000, _) => f.write_str("allow"),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use nix::errno::Errno;
-use syscalls::Sysno;
 
+use super::Arch;
 use super::profile::{Action, Argument, Profile, Rule};
 use crate::Error;
 
 /// The highest errno that a filter can answer; the kernel cuts what is above.
 const MAX_ERRNO: u32 = 4095;
+/// What a tracer is told has 16 bits.
+const MAX_MESSAGE: u32 = 0xffff;
 /// A call has six arguments.
 const ARGUMENTS: u32 = 6;
 
@@ -22,21 +24,33 @@ impl Answer {
     pub(super) const KILL_PROCESS: Answer = Answer(0x8000_0000);
     /// "This kernel has no such call": programs fall back to what they did before the call existed.
     pub(super) const NO_SUCH_CALL: Answer = Answer(0x0005_0000 | Errno::ENOSYS as u32);
+    /// Whoever holds the listener decides.
+    pub(super) const NOTIFY: Answer = Answer(0x7fc0_0000);
 
     fn of(action: Action, errno: Option<u32>, place: impl Fn() -> String) -> Result<Self, Error> {
-        let errno = errno.unwrap_or(Errno::EPERM as u32);
-        if errno > MAX_ERRNO {
-            return Err(Error::Profile { place: place(), reason: format!("errno {errno} is above {MAX_ERRNO}") });
+        let refuse = |reason: String| Err(Error::Profile { place: place(), reason });
+        match (action, errno) {
+            (Action::Errno, Some(errno)) if errno > MAX_ERRNO => {
+                return refuse(format!("errno {errno} is above {MAX_ERRNO}"));
+            }
+            (Action::Trace, Some(errno)) if errno > MAX_MESSAGE => {
+                return refuse(format!("{errno} is above {MAX_MESSAGE}"));
+            }
+            (_, None) | (Action::Errno | Action::Trace, _) => {}
+            // An errno that nobody would ever see is a mistake of the profile's author.
+            (_, Some(errno)) => return refuse(format!("errno {errno}, but {action:?} answers none")),
         }
-        Ok(Self(match action {
-            Action::KillThread => 0,
-            Action::KillProcess => Self::KILL_PROCESS.0,
-            Action::Trap => 0x0003_0000,
-            Action::Errno => 0x0005_0000 | errno,
-            Action::Trace => 0x7ff0_0000 | errno,
-            Action::Log => 0x7ffc_0000,
-            Action::Allow => 0x7fff_0000,
-        }))
+        let errno = errno.unwrap_or(Errno::EPERM as u32);
+        Ok(match action {
+            Action::KillThread => Self(0),
+            Action::KillProcess => Self::KILL_PROCESS,
+            Action::Trap => Self(0x0003_0000),
+            Action::Errno => Self(0x0005_0000 | errno),
+            Action::Notify => Self::NOTIFY,
+            Action::Trace => Self(0x7ff0_0000 | errno),
+            Action::Log => Self(0x7ffc_0000),
+            Action::Allow => Self(0x7fff_0000),
+        })
     }
 }
 
@@ -47,11 +61,12 @@ pub(super) struct Branch {
     pub(super) answer: Answer,
 }
 
-/// For each call number its branches in the profile's order, and what everything else gets.
+/// For each architecture and call number its branches in the profile's order, and what everything else gets.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) default: Answer,
-    pub(super) calls: BTreeMap<u32, Vec<Branch>>,
+    /// The machine's own is always there. x32's numbers have bit 30 set.
+    pub(super) calls: BTreeMap<Arch, BTreeMap<u32, Vec<Branch>>>,
 }
 
 impl Table {
@@ -59,28 +74,41 @@ impl Table {
     // hole: seccomp-table
     pub(super) fn of(profile: &Profile) -> Result<Self, Error> {
         let default = Answer::of(profile.default_action, profile.default_errno_ret, || "defaultErrnoRet".to_owned())?;
-        let mut calls: BTreeMap<u32, Vec<Branch>> = BTreeMap::new();
+        let mut calls: BTreeMap<Arch, BTreeMap<u32, Vec<Branch>>> =
+            profile.called_architectures()?.into_iter().map(|arch| (arch, BTreeMap::new())).collect();
         for (place, rule) in profile.syscalls.iter().enumerate() {
             let answer = Answer::of(rule.action, rule.errno_ret, || format!("syscalls[{place}].errnoRet"))?;
             let alternatives = alternatives(rule, place)?;
-            // A name that this architecture lacks can never be called here.
-            for number in rule.names.iter().filter_map(|name| number_of(name)) {
-                let branches = calls.entry(number).or_default();
-                for conditions in &alternatives {
-                    // Behind a branch without conditions nothing is ever reached.
-                    if branches.last().is_none_or(|last| !last.conditions.is_empty()) {
-                        branches.push(Branch { conditions: conditions.clone(), answer });
+            for (arch, calls) in &mut calls {
+                // A name that this architecture lacks can never be called there.
+                for number in rule.names.iter().filter_map(|name| arch.number_of(name)) {
+                    let branches = calls.entry(number).or_default();
+                    for conditions in &alternatives {
+                        // Behind a branch without conditions nothing is ever reached.
+                        if branches.last().is_none_or(|last| !last.conditions.is_empty()) {
+                            branches.push(Branch { conditions: conditions.clone(), answer });
+                        }
                     }
                 }
             }
         }
         Ok(Self { default, calls })
     }
-}
 
-/// The number of a call on this architecture.
-pub(super) fn number_of(name: &str) -> Option<u32> {
-    name.parse::<Sysno>().ok().map(|call| call.id() as u32)
+    /// Whether any call at all is answered like this.
+    pub(super) fn answers(&self, answer: Answer) -> bool {
+        let mut branches = self.calls.values().flat_map(BTreeMap::values).flatten();
+        self.default == answer || branches.any(|branch| branch.answer == answer)
+    }
+
+    /// Whether some form of this call of the machine's own is answered like this.
+    pub(super) fn may_answer(&self, call: &str, answer: Answer) -> bool {
+        let number = Arch::NATIVE.number_of(call);
+        let branches = number.and_then(|number| self.calls.get(&Arch::NATIVE)?.get(&number));
+        let branches = branches.map_or(&[][..], Vec::as_slice);
+        let falls_through = branches.last().is_none_or(|last| !last.conditions.is_empty());
+        branches.iter().any(|branch| branch.answer == answer) || (falls_through && self.default == answer)
+    }
 }
 
 /// The sets of conditions of which one must hold.
@@ -88,6 +116,10 @@ pub(super) fn number_of(name: &str) -> Option<u32> {
 /// Conditions of a rule must all hold, with one exception that runc introduced and everybody keeps: if two of them
 /// are about the same argument, each condition stands for itself.
 fn alternatives(rule: &Rule, place: usize) -> Result<Vec<Vec<Argument>>, Error> {
+    if rule.names.is_empty() {
+        let place = format!("syscalls[{place}].names");
+        return Err(Error::Profile { place, reason: "no call is named".to_owned() });
+    }
     for (position, argument) in rule.args.iter().enumerate() {
         if argument.index >= ARGUMENTS {
             let place = format!("syscalls[{place}].args[{position}].index");

@@ -24,7 +24,8 @@ use crate::paths::INIT_FILE;
 use crate::record::{Container, Life, Status};
 use crate::sockets;
 use crate::spec::Plan;
-use crate::stack::{Stack, resolve_user};
+use crate::stack::Stack;
+use crate::user;
 
 /// A container that runs, and what its monitor holds of it.
 pub(super) struct Launched {
@@ -92,7 +93,7 @@ pub(super) fn launch(
 fn plan(engine: &Engine, container: &Container) -> Result<Spec> {
     let record = container.record();
     let stack = Stack::of(container, engine.snapshots());
-    let user = stack.look(|root| resolve_user(root, &record.settings.user, &record.options.groups))?;
+    let user = stack.look(|root| user::resolve(root, &record.settings.user, &record.options.groups))?;
     let rootless = namespaces::rootless::is_rootless();
     Plan {
         id: container.id(),

@@ -5,7 +5,7 @@ use privileges::seccomp::{Profile, default_profile};
 use serde_json::Value;
 
 use crate::error::{Error, Result, While as _};
-use crate::options::{Seccomp, Security};
+use crate::security::{Seccomp, Security};
 
 /// The capabilities of the first process.
 pub(super) fn capabilities(security: &Security, obtainable: CapSet) -> Result<CapSet> {
@@ -28,6 +28,12 @@ pub(super) fn seccomp(security: &Security, capabilities: CapSet, kernel: (u32, u
 /// Files that a container does not see, and files that it may only read: the union of Docker's and podman's.
 ///
 /// `/proc` and `/sys` are the kernel's, not the container's: what is in them is about the host.
-pub(super) fn hidden_paths(security: &Security) -> (&'static [&'static str], &'static [&'static str]) {
-    if security.privileged { (&[], &[]) } else { (&rootfs::MASKED, &rootfs::READ_ONLY) }
+pub(super) fn hidden_paths(security: &Security) -> (Vec<&'static str>, Vec<&'static str>) {
+    if security.privileged || security.system_paths_open {
+        return (Vec::new(), Vec::new());
+    }
+    let wanted = |paths: &[&'static str]| -> Vec<&'static str> {
+        paths.iter().copied().filter(|path| !security.unmasked.iter().any(|open| open == path)).collect()
+    };
+    (wanted(&rootfs::MASKED), wanted(&rootfs::READ_ONLY))
 }

@@ -100,6 +100,8 @@ impl Plan<'_> {
             "capabilities": capabilities,
             "rlimits": self.options.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
             "noNewPrivileges": self.options.security.no_new_privileges,
+            "apparmorProfile": self.options.security.apparmor,
+            "selinuxLabel": self.options.security.selinux.text(),
         })
     }
 

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::options::{Network, Resources, Security, Ulimit};
+use crate::options::{Network, Resources, Ulimit};
+use crate::security::Security;
 use crate::settings::Defaults;
 use crate::volumes::MountKind;
 
@@ -168,4 +169,16 @@ fn an_init_is_mounted_read_only_and_comes_first() {
     assert_eq!(init.len(), 1);
     assert_eq!(init[0]["source"], "/C/pid1");
     assert!(init[0]["options"].as_array().unwrap().contains(&"ro".into()));
+}
+
+#[test]
+fn a_path_that_is_unmasked_is_neither_hidden_nor_read_only_and_the_others_stay() {
+    let security = Security { unmasked: vec!["/proc/sys".into(), "/proc/kcore".into()], ..Security::default() };
+    let linux = spec(&CreateOptions { security, ..CreateOptions::default() }, &[]).unwrap()["linux"].take();
+    let has = |list: &str, path: &str| linux[list].as_array().unwrap().contains(&path.into());
+    assert!(!has("maskedPaths", "/proc/kcore") && has("maskedPaths", "/proc/keys"));
+    assert!(!has("readonlyPaths", "/proc/sys") && has("readonlyPaths", "/proc/bus"));
+    let security = Security { system_paths_open: true, ..Security::default() };
+    let linux = spec(&CreateOptions { security, ..CreateOptions::default() }, &[]).unwrap()["linux"].take();
+    assert_eq!((&linux["maskedPaths"], &linux["readonlyPaths"]), (&json!([]), &json!([])));
 }
