@@ -169,6 +169,12 @@ impl IdMaps {
         groups.finish()
     }
 
+    /// Gives the calling process these maps, which name nobody but itself. It has just left for a user namespace of its own,
+    /// and so cannot tell any more whose ids they are: without maps it is nobody.
+    pub(crate) fn write_own(&self) -> Result<(), CallError> {
+        self.write_files(Pid::this(), Setgroups::Deny)
+    }
+
     /// `setgroups` is denied where the caller has no privilege over groups: otherwise a process could drop a group
     /// that a file denies access to, and so gain it. The kernel insists that this is said before the group map.
     fn write_files(&self, pid: Pid, setgroups: Setgroups) -> Result<(), CallError> {

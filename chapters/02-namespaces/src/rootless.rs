@@ -95,7 +95,7 @@ fn create() -> Result<(), CallError> {
     let Some((users, groups)) = Ids::Users.lent_to(uid).zip(Ids::Groups.lent_to(uid)) else {
         let maps = IdMaps::only_root();
         new_user_namespace()?;
-        return maps.write(Pid::this());
+        return maps.write_own();
     };
     let ranged = |own, (first, count)| [IdMap::one(0, own), IdMap { inside: 1, outside: first, count }];
     // Both programs are setuid root, so they must be started outside, before we leave.

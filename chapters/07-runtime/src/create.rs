@@ -1,13 +1,13 @@
 //! `create`: a container that is complete, confined, and waits.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy};
 use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
-use process::{Event, Pid, PidFd, ProcessStep, Spawned, Step, state};
+use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step, state};
 
 use crate::confinement::limits_of_cgroup;
 use crate::error::Error;
@@ -65,6 +65,19 @@ pub enum Stdio {
         /// Its size to begin with.
         size: Size,
     },
+}
+
+impl Stdio {
+    /// The same, by the numbers that a plan has for them.
+    pub(crate) fn streams(&self) -> Streams {
+        match self {
+            Self::Inherit => Streams::Descriptors([0, 1, 2]),
+            Self::Descriptors { stdin, stdout, stderr } => {
+                Streams::Descriptors([stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()])
+            }
+            Self::Terminal { size } => Streams::Terminal(*size),
+        }
+    }
 }
 
 /// A container that waits to be started.
@@ -126,23 +139,9 @@ where
 {
     let Create { id, spec, bundle, .. } = *request;
     state::write_run_json(&directory.join("config.json"), spec)?;
-    let attach_at = match &request.root {
-        RootSource::Directory(path) => path.clone(),
-        RootSource::Overlay(_) => directory.join("root"),
-    };
-    if let RootSource::Overlay(_) = &request.root {
-        use process::During as _;
-        std::fs::create_dir(&attach_at).during("mkdir", attach_at.display())?;
-    }
+    let attach_at = attachment_point(&request.root, directory)?;
     let socket = StartSocket::listen(directory)?;
     let mut record = new_record(request);
-    let streams = match &request.stdio {
-        Stdio::Inherit => Streams::Descriptors([0, 1, 2]),
-        Stdio::Descriptors { stdin, stdout, stderr } => {
-            Streams::Descriptors([stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()])
-        }
-        Stdio::Terminal { size } => Streams::Terminal(*size),
-    };
     let cgroup = make_cgroup(spec, id)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
@@ -155,7 +154,7 @@ where
         attach_at: &attach_at,
         prepared: &prepared,
         entrance: entrance.as_ref(),
-        streams,
+        streams: request.stdio.streams(),
         start_socket: socket.as_raw_fd(),
         preserve: request.preserve,
         hook_state: hook_state(&record.state),
@@ -186,6 +185,16 @@ where
     child.go()?;
     let child = guard.release()?;
     Ok(Created { pid: child.pid(), console, child, id: id.to_owned(), state: request.state.clone() })
+}
+
+/// The directory at which the root is attached: a bundle's own, or, for layers, an empty one of the state's.
+fn attachment_point(root: &RootSource, directory: &Path) -> Result<PathBuf, Error> {
+    let path = match root {
+        RootSource::Directory(path) => return Ok(path.clone()),
+        RootSource::Overlay(_) => directory.join("root"),
+    };
+    std::fs::create_dir(&path).during("mkdir", path.display())?;
+    Ok(path)
 }
 
 impl Created {

@@ -1,6 +1,6 @@
 //! `exec`: one more process in a running container, planned like its first.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use cgroups::{Cgroup, Entrance};
 use namespaces::{IsolateError, Plan, isolate};
@@ -12,7 +12,7 @@ use process::{ChildError, Event, Signal, Spawned};
 use crate::agent;
 use crate::create::{Started, Stdio};
 use crate::error::Error;
-use crate::plan::{self, Streams};
+use crate::plan;
 use crate::state::{State, StateDir, Status};
 use crate::step::RuntimeStep;
 
@@ -47,18 +47,11 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         }
     };
     let spec = request.state.spec(request.id)?;
-    let streams = match &request.stdio {
-        Stdio::Inherit => Streams::Descriptors([0, 1, 2]),
-        Stdio::Descriptors { stdin, stdout, stderr } => {
-            Streams::Descriptors([stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()])
-        }
-        Stdio::Terminal { size } => Streams::Terminal(*size),
-    };
     let cgroup = record.cgroup.as_ref().map(Cgroup::open).transpose()?;
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     // First of all, so that not one instruction of the program runs outside the container's limits.
     let mut steps: Vec<RuntimeStep> = entrance.as_ref().and_then(Entrance::step).into_iter().map(Into::into).collect();
-    steps.extend(plan::exec_steps(&spec, request.process, request.id, streams)?);
+    steps.extend(plan::exec_steps(&spec, request.process, request.id, request.stdio.streams())?);
     let namespaces = Plan::enter(pid)?;
     // Looked at again, now that the namespaces are held: had the container ended before, the pid could be another
     // process's, and so could they.

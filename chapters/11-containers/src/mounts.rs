@@ -22,7 +22,7 @@ pub struct MountRequest {
     #[serde(default)]
     pub propagation: Option<String>,
     /// `idmap`: whose files are whose in the container.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners: Option<OwnersRequest>,
 }
 

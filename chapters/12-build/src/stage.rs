@@ -120,13 +120,7 @@ impl Stage {
                 let pairs = expand_pairs(pairs, &expand)?;
                 self.config.config.labels.extend(pairs);
             }
-            Instruction::User(user) => match expand(user)? {
-                empty if empty.trim().is_empty() => return Err("USER expands to nothing".to_owned()),
-                user => {
-                    containers::user::check(&user).map_err(|error| error.to_string())?;
-                    self.config.config.user = user;
-                }
-            },
+            Instruction::User(user) => self.config.config.user = checked_user(expand(user)?)?,
             Instruction::Expose(ports) => {
                 let expanded = ports.iter().map(|port| expand(port)).collect::<Result<Vec<_>, _>>()?;
                 let ports = exposed(&expanded)?.into_iter().map(|port| (port, Default::default()));
@@ -189,6 +183,15 @@ fn volumes(paths: impl Iterator<Item = Result<String, String>>) -> Result<Vec<St
         true => Err("VOLUME specified can not be an empty string".to_owned()),
         false => Ok(paths),
     }
+}
+
+/// What USER expands to, if it can be anybody at all.
+fn checked_user(user: String) -> Result<String, String> {
+    if user.trim().is_empty() {
+        return Err("USER expands to nothing".to_owned());
+    }
+    containers::user::check(&user).map_err(|error| error.to_string())?;
+    Ok(user)
 }
 
 /// `80`, `80/udp`, `8000-8002`, as `80/tcp`, `80/udp`, `8000/tcp` and so on.
