@@ -6,8 +6,9 @@
 //! - [`pivot`]: the spine: change the root, and let go of the old one;
 //! - [`root`]: paths that stay inside a root, and [`resolver`]: how;
 //! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
-//! - [`id_mapped`]: a bind mount whose files have the right owner;
+//! - `late`: what kernels before 5.12 do instead; [`id_mapped`]: a bind mount whose files have the right owner;
 //! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
+//! - [`self_exe`]: the engine's own program file, out of a container's reach;
 //! - [`standard`]: what programs expect to find mounted;
 //! - [`step`]: all of these as steps of init;
 //! - [`mountinfo`]: the kernel's own account of what is mounted.
@@ -17,6 +18,7 @@
 
 pub mod devices;
 pub mod id_mapped;
+mod late;
 pub mod mask;
 pub mod mount;
 pub mod mountinfo;
@@ -25,6 +27,7 @@ pub mod pivot;
 pub mod procfs;
 pub mod resolver;
 pub mod root;
+pub mod self_exe;
 pub mod standard;
 pub mod step;
 mod sys;

@@ -8,8 +8,10 @@ use process::{CallError, During, step};
 use rustix::fs::{FileType, OFlags, makedev};
 use rustix::mount::MountAttrFlags;
 
+use crate::late::Late;
 use crate::mount::{DetachedMount, Recursion};
 use crate::root::Root;
+use crate::sys::{self, MountAttr};
 
 /// What is hidden by default: the union of what Docker and podman hide. Memory of the kernel, timers of other processes,
 /// keys, firmware, power meters (a side channel: CVE-2020-8694).
@@ -75,7 +77,13 @@ pub fn make_read_only(paths: &[PathBuf]) -> Result<(), CallError> {
         let Some(target) = open_if_there(&root, path)? else { continue };
         step!(3, "mount_setattr", "mount_setattr(2)", "let nobody write there", "{}", path.display());
         let mount = DetachedMount::bind_fd(target.as_fd(), Recursion::All)?;
-        mount.set(MountAttrFlags::MOUNT_ATTR_RDONLY, Recursion::All)?;
+        match mount.set(MountAttrFlags::MOUNT_ATTR_RDONLY, Recursion::All) {
+            // Before Linux 5.12 what is mounted below stays as it is: of the default paths, nothing is.
+            Err(error) if error.errno() == Errno::ENOSYS => {
+                mount.set(MountAttrFlags::MOUNT_ATTR_RDONLY, Recursion::One)?;
+            }
+            set => set?,
+        }
         mount.attach(target.as_fd()).map_err(|error| error.with(path.display()))?;
     }
     Ok(())
@@ -88,9 +96,12 @@ pub fn make_read_only(paths: &[PathBuf]) -> Result<(), CallError> {
 pub fn make_root_read_only() -> Result<(), CallError> {
     step!(3, "mount_setattr", "mount_setattr(2)", "the image itself is not to be changed", "/ MOUNT_ATTR_RDONLY");
     let root = Root::open(Path::new("/"))?;
-    let attr =
-        crate::sys::MountAttr { attr_set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()), ..Default::default() };
-    crate::sys::mount_setattr(root.as_fd(), false, &attr).during("mount_setattr", "/")
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let attr = MountAttr { attr_set: u64::from(attributes.bits()), ..Default::default() };
+    match sys::mount_setattr(root.as_fd(), false, &attr) {
+        Err(Errno::ENOSYS) => Late::Attributes(attributes).apply(root.as_fd()),
+        set => set.during("mount_setattr", "/"),
+    }
 }
 
 fn open_if_there(root: &Root, path: &Path) -> Result<Option<std::os::fd::OwnedFd>, CallError> {

@@ -5,6 +5,7 @@
 //! turned into a detached mount (`fsmount`; `open_tree` for a bind mount), given its attributes
 //! (`mount_setattr`) and then attached (`move_mount`) to a directory that is held open.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use crate::late::Late;
 use crate::root::Root;
 use crate::sys::{self, MountAttr};
 
@@ -83,7 +85,11 @@ pub struct MountEntry {
 
 /// A mount that is attached nowhere yet. It is gone when dropped.
 #[derive(Debug)]
-pub struct DetachedMount(OwnedFd);
+pub struct DetachedMount {
+    fd: OwnedFd,
+    /// What a kernel without `mount_setattr` can only set once the mount is attached.
+    late: RefCell<Vec<Late>>,
+}
 
 impl DetachedMount {
     /// A new file system instance.
@@ -111,7 +117,7 @@ impl DetachedMount {
             .map_err(|error| error.with(kind))?;
         }
         fsconfig_create(&context).during("fsconfig create", kind)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Self).during("fsmount", kind)
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Self::from).during("fsmount", kind)
     }
 
     /// A second view of a directory or file.
@@ -122,7 +128,7 @@ impl DetachedMount {
     /// # References
     /// open_tree(2), `OPEN_TREE_CLONE`
     pub fn bind(path: &Path, recursion: Recursion) -> Result<Self, CallError> {
-        open_tree(CWD, path, clone_flags(recursion)).map(Self).during("open_tree", path.display())
+        open_tree(CWD, path, clone_flags(recursion)).map(Self::from).during("open_tree", path.display())
     }
 
     /// A second view of what is already held open.
@@ -131,30 +137,43 @@ impl DetachedMount {
     /// EINVAL when it lies in another mount namespace.
     pub fn bind_fd(fd: BorrowedFd<'_>, recursion: Recursion) -> Result<Self, CallError> {
         let flags = clone_flags(recursion) | OpenTreeFlags::AT_EMPTY_PATH;
-        open_tree(fd, "", flags).map(Self).during("open_tree", "descriptor")
+        open_tree(fd, "", flags).map(Self::from).during("open_tree", "descriptor")
     }
 
     /// Sets attributes.
     ///
     /// # Errors
-    /// EPERM where a user namespace may not change what its parent locked.
+    /// EPERM where a user namespace may not change what its parent locked; ENOSYS before Linux 5.12 if submounts are
+    /// to have them too.
     pub fn set(&self, attributes: MountAttrFlags, reach: Recursion) -> Result<(), CallError> {
         if attributes.is_empty() {
             return Ok(());
         }
-        let attr = MountAttr { attr_set: u64::from(attributes.bits()), ..MountAttr::default() };
-        sys::mount_setattr(self.0.as_fd(), reach == Recursion::All, &attr)
-            .during("mount_setattr", format!("{attributes:?}"))
+        // How access times are kept is one choice of several, and has to be cleared before it is set.
+        let times = MountAttrFlags::MOUNT_ATTR__ATIME;
+        let cleared = if attributes.intersects(times) { u64::from(times.bits()) } else { 0 };
+        let attr = MountAttr { attr_set: u64::from(attributes.bits()), attr_clr: cleared, ..MountAttr::default() };
+        self.change(&attr, reach, Late::Attributes(attributes))
     }
 
     /// Sets the propagation.
     ///
     /// # Errors
-    /// Those of `mount_setattr(2)`.
+    /// Those of `mount_setattr(2)`; before Linux 5.12 only what has no mounts below can be changed.
     pub fn propagate(&self, propagation: Propagation, reach: Recursion) -> Result<(), CallError> {
         let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
-        sys::mount_setattr(self.0.as_fd(), reach == Recursion::All, &attr)
-            .during("mount_setattr", format!("{propagation:?}"))
+        self.change(&attr, reach, Late::Propagation(propagation, reach))
+    }
+
+    fn change(&self, attr: &MountAttr, reach: Recursion, late: Late) -> Result<(), CallError> {
+        match sys::mount_setattr(self.fd.as_fd(), reach == Recursion::All, attr) {
+            Err(nix::errno::Errno::ENOSYS) => {
+                late.is_possible(reach)?;
+                self.late.borrow_mut().push(late);
+                Ok(())
+            }
+            done => done.during("mount_setattr", late),
+        }
     }
 
     /// Attaches the mount to the file or directory behind `target`.
@@ -166,7 +185,8 @@ impl DetachedMount {
     /// move_mount(2)
     pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), CallError> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&self.0, "", target, "", flags).during("move_mount", "")
+        move_mount(&self.fd, "", target, "", flags).during("move_mount", "")?;
+        self.late.take().iter().try_for_each(|late| late.apply(self.fd.as_fd()))
     }
 
     /// Whether the root of the mount is a directory.
@@ -174,26 +194,26 @@ impl DetachedMount {
     /// # Errors
     /// Those of `fstat(2)`.
     pub fn is_directory(&self) -> Result<bool, CallError> {
-        let stat = rustix::fs::fstat(&self.0).during("fstat", "mount")?;
+        let stat = rustix::fs::fstat(&self.fd).during("fstat", "mount")?;
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 }
 
 impl From<OwnedFd> for DetachedMount {
     fn from(fd: OwnedFd) -> Self {
-        Self(fd)
+        Self { fd, late: RefCell::default() }
     }
 }
 
 impl From<DetachedMount> for OwnedFd {
     fn from(mount: DetachedMount) -> Self {
-        mount.0
+        mount.fd
     }
 }
 
 impl AsFd for DetachedMount {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -230,7 +250,7 @@ impl MountEntry {
             Source::Prepared { mount, shown } => {
                 step!(3, "move_mount", "move_mount(2)", "show a place twice", "{} on {target}", shown.display());
                 let prepared = rustix::io::fcntl_dupfd_cloexec(sys::borrow(*mount), 3);
-                let mount = DetachedMount(prepared.during("dup", shown.display())?);
+                let mount = DetachedMount::from(prepared.during("dup", shown.display())?);
                 mount.set(self.attributes, self.reach)?;
                 mount
             }

@@ -1,5 +1,7 @@
 //! What is mounted: the kernel's own list, parsed.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use process::{CallError, During};
@@ -41,13 +43,18 @@ impl MountInfo {
     /// # Errors
     /// ENOENT and the like; a malformed line is named with its number.
     pub fn read(path: &Path) -> Result<Vec<Self>, CallError> {
-        let text = std::fs::read_to_string(path).during("read", path.display())?;
-        let parse = |(number, line)| {
-            Self::parse(line).ok_or_else(|| {
-                CallError::refused("read", path.display(), format!("line {}: not a mount: {line:?}", number + 1))
-            })
-        };
-        text.lines().enumerate().map(parse).collect()
+        let text = std::fs::read(path).during("read", path.display())?;
+        Self::parse_all(&text).map_err(|(number, line)| {
+            CallError::refused("read", path.display(), format!("line {number}: not a mount: {line:?}"))
+        })
+    }
+
+    /// All lines; the first that is no mount, with its number.
+    fn parse_all(text: &[u8]) -> Result<Vec<Self>, (usize, String)> {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        // Every byte as a character of the same number: names of files are bytes, and need not be text.
+        let lines = lines.map(|line| line.iter().map(|byte| char::from(*byte)).collect::<String>());
+        lines.enumerate().map(|(number, line)| Self::parse(&line).ok_or((number + 1, line))).collect()
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -60,22 +67,30 @@ impl MountInfo {
         Some(Self {
             id,
             parent,
-            root: unescape(fields.next()?).into(),
-            target: unescape(fields.next()?).into(),
+            root: OsString::from_vec(unescape(fields.next()?)).into(),
+            target: OsString::from_vec(unescape(fields.next()?)).into(),
             options: list(fields.next()?),
             tags: fields.map(str::to_owned).collect(),
             kind: filesystem.next()?.to_owned(),
-            source: unescape(filesystem.next()?),
+            source: String::from_utf8_lossy(&unescape(filesystem.next()?)).into_owned(),
             super_options: list(filesystem.next()?),
         })
     }
 }
 
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
+/// The kernel writes space, tab, newline, backslash and `#` as three octal digits. Read from left to right, once: what
+/// an escape stands for is never read as the beginning of another.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let code =
+            rest.strip_prefix('\\').and_then(|rest| rest.get(..3)).and_then(|code| u8::from_str_radix(code, 8).ok());
+        // Back from a character to the byte that it was.
+        bytes.push(code.unwrap_or(first as u8));
+        rest = &rest[if code.is_some() { 4 } else { first.len_utf8() }..];
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -90,6 +105,25 @@ mod tests {
         assert_eq!(mount.target, Path::new("/mnt/a b"));
         assert_eq!(mount.tags, ["shared:1", "master:2"]);
         assert_eq!(mount.kind, "ext4");
+    }
+
+    #[test]
+    fn names_are_bytes_and_escapes_are_read_once() {
+        let line = b"36 35 98:0 / /a\\134040\\011\xff\xc3 rw - tmpfs some\\040where\\043 rw\n";
+        let mount = MountInfo::parse_all(line).unwrap().remove(0);
+        assert_eq!(mount.target.as_os_str().as_encoded_bytes(), b"/a\\040\t\xff\xc3");
+        assert_eq!(mount.source, "some where#");
+    }
+
+    #[test]
+    fn a_line_that_is_no_mount_is_named_with_its_number() {
+        let good = "36 35 98:0 / / rw - ext4 /dev/root rw\n";
+        for bad in
+            ["36 35 98:0 / / rw ext4 /dev/root rw", "x 35 98:0 / / rw - ext4 a rw", "36 35", "1 2 0:1 / / rw - a b"]
+        {
+            let (number, line) = MountInfo::parse_all(format!("{good}{bad}\n").as_bytes()).unwrap_err();
+            assert_eq!((number, line.as_str()), (2, bad));
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct MountOptions {
     pub data: Vec<(String, Option<String>)>,
 }
 
+/// `MOUNT_ATTR_NOSYMFOLLOW`, Linux 5.14: no link of this mount is followed.
+const NOSYMFOLLOW: MountAttrFlags = MountAttrFlags::from_bits_retain(0x0020_0000);
+
 impl Default for MountOptions {
     fn default() -> Self {
         Self {
@@ -56,9 +59,10 @@ impl MountOptions {
         use Propagation::{Private, Shared, Slave, Unbindable};
         use Recursion::{All, One};
         match option {
-            "" | "defaults" | "async" | "rw" | "suid" | "dev" | "exec" | "atime" | "diratime" | "nomand" => {
-                self.clear(option);
-            }
+            "" | "defaults" | "async" | "nomand" => {}
+            "rw" | "suid" | "dev" | "exec" | "atime" | "diratime" | "symfollow" => self.clear(option),
+            // Their recursive forms take back what is asked for; what a submount has of itself stays.
+            "rrw" | "rsuid" | "rdev" | "rexec" | "ratime" | "rdiratime" | "rsymfollow" => self.clear(&option[1..]),
             "bind" => self.bind = Some(One),
             "rbind" => self.bind = Some(All),
             "private" => self.propagation = Some((Private, One)),
@@ -99,6 +103,7 @@ impl MountOptions {
             "exec" => MountAttrFlags::MOUNT_ATTR_NOEXEC,
             "atime" => MountAttrFlags::MOUNT_ATTR_NOATIME,
             "diratime" => MountAttrFlags::MOUNT_ATTR_NODIRATIME,
+            "symfollow" => NOSYMFOLLOW,
             _ => MountAttrFlags::empty(),
         };
         self.attributes.remove(opposite);
@@ -119,8 +124,15 @@ fn attribute(option: &str) -> Option<(MountAttrFlags, Recursion)> {
         "rnoexec" => all(MountAttrFlags::MOUNT_ATTR_NOEXEC),
         "noatime" => one(MountAttrFlags::MOUNT_ATTR_NOATIME),
         "strictatime" => one(MountAttrFlags::MOUNT_ATTR_STRICTATIME),
+        "rnoatime" => all(MountAttrFlags::MOUNT_ATTR_NOATIME),
+        "rstrictatime" => all(MountAttrFlags::MOUNT_ATTR_STRICTATIME),
+        // What a mount has when nothing is said.
         "relatime" => one(MountAttrFlags::MOUNT_ATTR_RELATIME),
+        "rrelatime" => all(MountAttrFlags::MOUNT_ATTR_RELATIME),
         "nodiratime" => one(MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+        "rnodiratime" => all(MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+        "nosymfollow" => one(NOSYMFOLLOW),
+        "rnosymfollow" => all(NOSYMFOLLOW),
         _ => None,
     }
 }
@@ -142,6 +154,15 @@ mod tests {
     #[test]
     fn the_later_of_two_opposites_wins() {
         assert!(MountOptions::parse(&["ro", "rw"]).unwrap().attributes.is_empty());
+    }
+
+    #[test]
+    fn recursive_forms_reach_below_and_have_opposites_too() {
+        let parsed = MountOptions::parse(&["rbind", "rro", "rnosymfollow"]).unwrap();
+        assert_eq!(parsed.reach, Recursion::All);
+        assert_eq!(parsed.attributes, MountAttrFlags::MOUNT_ATTR_RDONLY | NOSYMFOLLOW);
+        assert!(MountOptions::parse(&["rro", "rrw", "nosuid", "rsuid"]).unwrap().attributes.is_empty());
+        assert_eq!(MountOptions::parse(&["bind", "ridmap"]).unwrap().id_map, Some(Recursion::All));
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub fn entries(spec: &Spec, bundle: &Path, groups: &[IdMap], prepared: &Prepared
         match mount.typ().as_deref() {
             Some("cgroup") => entries.extend(cgroup(mount, &options)?),
             _ if options.bind.is_some() || mount.typ().as_deref() == Some("bind") => {
+                if let Some((name, _)) = options.data.first() {
+                    return Err(refused(format!("option {name:?} is none of a bind mount")));
+                }
                 let entry = bind(mount, &options, bundle).ok_or_else(|| refused("no source".to_owned()))?;
                 entries.push(prepared.instead_of(entry, index));
             }

@@ -116,6 +116,8 @@ fn act(arguments: Arguments) -> anyhow::Result<u8> {
             }
         }
         Command::Exec { container, command } => {
+            // This process goes where the container's processes can see it.
+            rootfs::self_exe::protect()?;
             let options = ExecOptions { command, interactive: true, ..ExecOptions::default() };
             return Ok(engine.exec(&find(&container)?, &options)?);
         }

@@ -48,6 +48,8 @@ impl Exec {
         if self.interactive && self.tty && !self.detach {
             needs_terminal()?;
         }
+        // From here on this process goes where the container's processes can see it.
+        rootfs::self_exe::protect()?;
         let mut env = Vec::new();
         for text in &self.env {
             let read = values::variable(text, |name| std::env::var(name).ok());

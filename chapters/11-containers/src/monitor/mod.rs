@@ -52,6 +52,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(125);
         }
     };
+    if let Err(error) = rootfs::self_exe::protect() {
+        eprintln!("monitor: {error}");
+        return ExitCode::from(125);
+    }
     let Ok((reports, attached)) = leave_the_caller(&orders) else { return ExitCode::from(125) };
     if let Some(format) = orders.explain {
         process::explain::install(format);

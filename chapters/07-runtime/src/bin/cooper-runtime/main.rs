@@ -44,6 +44,9 @@ fn report(error: &anyhow::Error, log: Option<&(PathBuf, String)>) {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    if matches!(arguments.command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
+        rootfs::self_exe::protect()?;
+    }
     let state = StateDir::new(arguments.root.unwrap_or_else(default_root));
     match arguments.command {
         Command::Create(wanted) => create(&state, &wanted).map(|_| 0),
