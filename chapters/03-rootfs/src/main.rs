@@ -1,13 +1,15 @@
 //! Chapter 3's program: a command in a root of its own.
 
+mod demo;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
 use namespaces::{IdMaps, NamespaceKind, NamespaceStep, Plan, isolate, rootless};
-use process::{ProcessStep, Program, explain, reaper};
-use rootfs::{DeviceSupply, MountEntry, MountPropagationFlags, RootedStep, RootfsStep};
+use process::{Event, ProcessStep, Program, explain, reaper};
+use rootfs::{DeviceSupply, MountEntry, MountOptions, MountPropagationFlags, RootedStep, RootfsStep};
 
 /// Run a command inside a directory that is all it can see, and try to climb out.
 ///
@@ -15,6 +17,8 @@ use rootfs::{DeviceSupply, MountEntry, MountPropagationFlags, RootedStep, Rootfs
 ///
 ///   ch03-rootfs -- sh -c 'ls /; ls /..; cat /proc/1/mountinfo'
 ///   ch03-rootfs --explain --root DIR -- /bin/sh
+///   ch03-rootfs --show --proc hidepid=2,subset=pid -- ls /proc
+///   ch03-rootfs --root DIR --resolve ../../etc/passwd
 #[derive(Parser)]
 #[command(name = "ch03-rootfs", version, verbatim_doc_comment)]
 struct Arguments {
@@ -24,10 +28,22 @@ struct Arguments {
     /// The directory that becomes the root.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Options of the procfs inside, as mount(8) takes them.
+    #[arg(long, value_delimiter = ',', value_name = "OPTION")]
+    proc: Vec<String>,
+    /// Show what this process and the command find at `/`, side by side.
+    #[arg(long)]
+    show: bool,
+    /// Run nothing, and show where this path leads in the root: as a string, and by the resolver.
+    #[arg(long, value_name = "PATH", requires = "root")]
+    resolve: Option<PathBuf>,
     /// The command and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present = "resolve", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
+
+/// The checkpoint at which the root is complete, and nothing is executed yet.
+const COMPLETE: &str = "complete";
 
 fn main() {
     let arguments = Arguments::parse();
@@ -42,6 +58,9 @@ fn main() {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    if let (Some(path), Some(root)) = (&arguments.resolve, &arguments.root) {
+        return demo::resolve(root, path).map(|()| 0);
+    }
     let signals = reaper::listen()?;
     let borrowed = Borrowed::new()?;
     let (root, mut mounts) = match &arguments.root {
@@ -49,13 +68,23 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
         None => (borrowed.path.clone(), borrowed.mounts()?),
     };
     mounts.extend(rootfs::standard_mounts());
-    let plan = Plan { create: kinds(), join: Vec::new() };
+    for entry in mounts.iter_mut().filter(|entry| entry.target == Path::new("/proc")) {
+        entry.add_options(&MountOptions::parse(&arguments.proc)?);
+    }
+    let plan = Plan::create(kinds());
     let program = Program {
         arguments: arguments.command,
         environment: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
     };
     let maps = IdMaps::only_root();
     let mut isolated = isolate(&plan, None, Some(&maps), steps(&root, mounts, program))?;
+    isolated.child.go()?;
+    match isolated.child.next_event()? {
+        Event::Reached(..) if arguments.show => demo::side_by_side(isolated.child.pid())?,
+        Event::Reached(..) => {}
+        Event::Failed(error) => return Err(error.into()),
+        Event::Execed => anyhow::bail!("init skipped its checkpoint {COMPLETE:?}"),
+    }
     isolated.child.go()?;
     isolated.child.run_to_exec()?;
     Ok(reaper::supervise(isolated.child.pidfd(), isolated.child.pid(), &signals)?.code())
@@ -76,6 +105,7 @@ fn steps(root: &Path, mounts: Vec<MountEntry>, program: Program) -> Vec<RootedSt
         RootfsStep::PivotRoot.into(),
         RootfsStep::ReadOnly(paths(&rootfs::READ_ONLY)).into(),
         RootfsStep::Mask(paths(&rootfs::MASKED)).into(),
+        ProcessStep::Checkpoint(COMPLETE).into(),
         ProcessStep::ResetSignals.into(),
         ProcessStep::CloseOnExec { preserve: 0 }.into(),
         ProcessStep::Exec(program).into(),

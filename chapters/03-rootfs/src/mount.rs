@@ -17,6 +17,7 @@ use rustix::mount::{
 };
 
 use crate::late::Late;
+use crate::options::MountOptions;
 use crate::root::Root;
 use crate::sys::{self, MountAttr};
 
@@ -229,6 +230,15 @@ impl Propagation {
 }
 
 impl MountEntry {
+    /// Adds options to those that the entry has: later ones win.
+    pub fn add_options(&mut self, options: &MountOptions) {
+        self.attributes |= options.attributes;
+        self.propagation = options.propagation.or(self.propagation);
+        if let Source::Filesystem { options: own, .. } = &mut self.source {
+            own.extend(options.data.iter().cloned());
+        }
+    }
+
     /// Makes the mount and attaches it inside `root`, with its mount point where that is missing.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! What chapter 3's program shows, and what its naive example cannot hold.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
@@ -62,13 +61,81 @@ fn proc_as_a_link_of_the_image_is_refused() {
     assert!(message.contains(r#"mount on "proc": a symbolic link of the image is in its place"#), "{message}");
 }
 
+/// What an example prints. It is built with the tests.
+fn example(name: &str) -> String {
+    let example = cargo_bin("ch03-rootfs").parent().unwrap().join("examples").join(name);
+    let output = Command::new(&example).output().unwrap();
+    assert!(output.status.success(), "{example:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn one_climbs_out_of_chroot_and_not_out_of_pivot_root() {
     if !needs::user_namespaces() {
         return;
     }
-    let example = cargo_bin("ch03-rootfs").parent().unwrap().join("examples/climb_out");
-    assert!(Path::new(&example).exists(), "{example:?} is built with the tests");
-    let output = Command::new(example).output().unwrap();
-    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+    insta::assert_snapshot!(example("climb_out"));
+}
+
+#[test]
+fn a_mount_reaches_the_machine_unless_it_is_cut_off_first() {
+    if !needs::user_namespaces() {
+        return;
+    }
+    insta::assert_snapshot!(example("mount_reaches_out"));
+}
+
+#[test]
+fn a_mask_is_worth_what_the_next_chapters_take_away() {
+    if !needs::user_namespaces() {
+        return;
+    }
+    insta::assert_snapshot!(example("uncover_mask"));
+}
+
+#[test]
+fn a_path_is_shown_as_a_string_and_as_it_is_resolved() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("root");
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    std::fs::write(root.join("etc/hosts"), "").unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("there")).unwrap();
+    let shown = |path: &str| {
+        let output = ch03(&["--root", root.to_str().unwrap(), "--resolve", path]);
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let story = ["there/hosts", "../../../../../../../etc/hosts", "nowhere"].map(shown).join("\n");
+    let mut settings = settings();
+    settings.add_filter(&home.path().canonicalize().unwrap().display().to_string(), "[HOME]");
+    settings.bind(|| insta::assert_snapshot!(story));
+}
+
+#[test]
+fn outside_and_inside_are_shown_side_by_side() {
+    if !needs::user_namespaces() {
+        return;
+    }
+    let output = ch03(&["--show", "--", "true"]);
+    let mut settings = settings();
+    settings.add_filter(r"(?m)^(mounts|names in /) +\d+ +\d+", "$1 [COUNT] [COUNT]");
+    settings.add_filter(
+        r"(?m)^(/ is) +\S+ of a file system \S+ +\S+ of a file system \S+",
+        "$1 / of a file system [TYPE] [DIRECTORY] of a file system [TYPE]",
+    );
+    settings.bind(|| insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap()));
+}
+
+#[test]
+fn the_procfs_inside_can_be_told_to_show_less() {
+    if !needs::user_namespaces() {
+        return;
+    }
+    let files = |options: &[&str]| {
+        let command = ["--", "sh", "-c", "test -e /proc/meminfo && echo all; test -e /proc/self/status && echo own"];
+        String::from_utf8(ch03(&[options, &command].concat()).stdout).unwrap()
+    };
+    assert_eq!(files(&[]), "all\nown\n");
+    assert_eq!(files(&["--proc", "hidepid=2,subset=pid"]), "own\n");
+    let refused = ch03(&["--proc", "hidepid=elephant", "--", "true"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("fsconfig \"hidepid=elephant\""));
 }

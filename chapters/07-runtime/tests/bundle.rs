@@ -143,6 +143,27 @@ fn a_failing_step_is_named_and_leaves_nothing() {
 }
 
 #[test]
+fn options_of_mounts_are_kept_and_unknown_ones_refused() {
+    let Some(bundle) = Bundle::new(&["grep", " /data\\| /proc ", "/proc/self/mountinfo"]) else { return };
+    let with = |options: &[&str]| {
+        bundle.change(|config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/data");
+            mounts.push(json!({"destination": "/data", "type": "bind", "source": ".", "options": options}));
+            for mount in mounts.iter_mut().filter(|mount| mount["destination"] == "/proc") {
+                mount["options"] = json!(["nosuid", "hidepid=invisible"]);
+            }
+        });
+        text(&bundle.runtime(&["run", &bundle.id()]))
+    };
+    let kept = with(&["rbind", "rro", "noatime", "nodev", "rprivate"]);
+    assert!(kept.contains(" /data ro,nodev,noatime "), "{kept}");
+    assert!(kept.contains(" /proc rw,nosuid,relatime - proc proc rw,hidepid=invisible"), "{kept}");
+    let refused = with(&["bind", "sideways"]);
+    assert!(refused.contains(r#"option "sideways" is none of a bind mount"#), "{refused}");
+}
+
+#[test]
 fn hooks_run_at_their_points_and_a_failing_one_stops_everything() {
     let Some(bundle) = Bundle::new(&["sh", "-c", "echo program"]) else { return };
     let log = bundle.path().join("log");
