@@ -78,13 +78,19 @@ fn report() -> Value {
         ("cgroup", lines("/proc/self/cgroup")),
         ("limits", limits()),
         ("oom_score_adj", line("/proc/self/oom_score_adj")),
-        ("signals", object([("blocked", text("SigBlk")), ("ignored", text("SigIgn"))])),
+        ("signals", object([("blocked", text("SigBlk")), ("ignored", field("SigIgn").map_or(Value::Null, ignored))])),
         ("descriptors", descriptors()),
         ("links", links()),
         ("mounts", mounts()),
         ("processes", processes()),
         ("environment", environment()),
     ])
+}
+
+/// The mask of ignored signals without SIGPIPE: Rust's own runtime has ignored that before we look.
+fn ignored(mask: &str) -> Value {
+    const SIGPIPE: u64 = 1 << 12;
+    u64::from_str_radix(mask, 16).map_or(Value::Null, |bits| Value::Text(format!("{:016x}", bits & !SIGPIPE)))
 }
 
 /// Each namespace's kind and inode number.
