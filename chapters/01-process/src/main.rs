@@ -1,10 +1,13 @@
-//! Chapter 1's program: run a command as a careful parent would, or be a small init.
+//! Chapter 1's program: run a command as a careful parent would, be a small init, and see what they are careful about.
+
+mod demos;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use process::{CloneArgs, ExitStatus, ProcessStep, Program, Signal, explain, reaper};
+use process::{CloneArgs, ProcessStep, Program, Signal, explain, reaper};
 
 /// Run a command as a careful parent: made by clone3, held by a pidfd, reaped, its exit code passed on.
 ///
@@ -12,6 +15,7 @@ use process::{CloneArgs, ExitStatus, ProcessStep, Program, Signal, explain, reap
 ///
 ///   ch01-process run -- sh -c 'echo I am $$; exit 3'
 ///   ch01-process init -- sh -c '(sleep 0.1 &) ; echo done'    # orphans are reaped
+///   ch01-process inherit; ch01-process zombie; ch01-process reuse
 ///   ch01-process --explain run -- true
 #[derive(Parser)]
 #[command(name = "ch01-process", version, verbatim_doc_comment)]
@@ -29,6 +33,12 @@ enum Command {
     Run(Guest),
     /// The same, and adopt and reap every orphan until nobody is left.
     Init(Guest),
+    /// Show what a child inherits by itself, and what it is given by this chapter.
+    Inherit,
+    /// Show a process that has ended before and after somebody waits for it.
+    Zombie,
+    /// Show a number that means another process than before, and a pidfd that does not.
+    Reuse,
 }
 
 #[derive(clap::Args)]
@@ -58,6 +68,9 @@ fn run(command: Command) -> anyhow::Result<u8> {
     let (guest, adopts) = match command {
         Command::Run(guest) => (guest, false),
         Command::Init(guest) => (guest, true),
+        Command::Inherit => return demos::inherit(),
+        Command::Zombie => return demos::zombie(),
+        Command::Reuse => return demos::reuse(),
     };
     if adopts {
         reaper::adopt_orphans()?;
@@ -75,12 +88,9 @@ fn run(command: Command) -> anyhow::Result<u8> {
     ];
     let mut child = process::spawn(&CloneArgs::default(), &steps)?;
     child.run_to_exec()?;
-    eprintln!("parent: pid {} made pid {}", process::Pid::this(), child.pid());
+    report(&format!("parent: pid {} made pid {}", process::Pid::this(), child.pid()));
     let status = reaper::supervise(child.pidfd(), child.pid(), &signals)?;
-    match status {
-        ExitStatus::Exited(code) => eprintln!("parent: it exited with {code}"),
-        ExitStatus::Signaled(signal) => eprintln!("parent: {} ended it", signal.as_str()),
-    }
+    report(&format!("parent: {}", demos::told(status)));
     if adopts {
         wait_for_orphans().context("wait for orphans")?;
     }
@@ -93,6 +103,11 @@ fn wait_for_orphans() -> anyhow::Result<()> {
     while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::empty()) {
         reaped += 1;
     }
-    eprintln!("parent: reaped {reaped} orphan(s)");
+    report(&format!("parent: reaped {reaped} orphan(s)"));
     Ok(())
+}
+
+/// Says it on standard error; a terminal that has been hung up hears no more, and that is no reason to fail.
+fn report(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

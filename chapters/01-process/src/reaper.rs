@@ -63,7 +63,7 @@ pub fn supervise(main: &PidFd, main_pid: Pid, signals: &SignalFd) -> Result<Exit
 /// # Errors
 /// Those of `pidfd_send_signal(2)` that are not about `main`'s end or its being somebody else's by now.
 pub fn pass_on(main: &PidFd, main_pid: Pid, received: Received) -> Result<(), CallError> {
-    if received.from_kernel && shares_group(main_pid) {
+    if received.from_kernel && goes_to_the_group(received.signal) && shares_group(main_pid) {
         return Ok(());
     }
     match main.signal(received.signal) {
@@ -78,6 +78,11 @@ fn shares_group(child: Pid) -> bool {
     let group = |pid| getpgid(pid).ok();
     let child = group(rustix::process::Pid::from_raw(child.get()));
     child.is_some() && child == group(None)
+}
+
+/// What a terminal sends to its whole foreground group. A hangup is not among it: that, only the session's leader hears.
+fn goes_to_the_group(signal: Signal) -> bool {
+    is_job_control(signal) || [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGWINCH].contains(&signal)
 }
 
 /// What a terminal stops its users with. SIGSTOP is somebody's debugging, and none of ours.

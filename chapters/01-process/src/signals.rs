@@ -150,7 +150,7 @@ pub fn parse(text: &str) -> Result<Signal, CallError> {
 pub struct Received {
     /// Which.
     pub signal: Signal,
-    /// Whether the kernel itself sent it, as it does for a terminal's keys: then the whole foreground group got it.
+    /// Whether the kernel itself sent it, as it does for a terminal's keys.
     pub from_kernel: bool,
 }
 

@@ -91,3 +91,65 @@ fn a_process_with_threads_refuses_to_clone() {
     let error = process::spawn(&process::CloneArgs::default(), &steps).unwrap_err();
     assert!(error.to_string().contains("threads"), "{error}");
 }
+
+#[test]
+fn a_parent_that_is_killed_takes_its_child_along() {
+    let mut parent = Command::new(cargo_bin("ch01-process"))
+        .args(["run", "--", "sh", "-c", "echo $$; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let child = process::PidFd::open(line.parse().unwrap()).unwrap();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(child.ended_within(std::time::Duration::from_secs(60)).unwrap());
+}
+
+#[test]
+fn a_real_time_signal_keeps_its_number() {
+    let (code, text) = ch01(&["run", "--", "sh", "-c", "kill -37 $$"]);
+    assert_eq!(code, Some(128 + 37));
+    assert!(text.contains("SIGRTMIN+3 ended it"), "{text}");
+}
+
+/// What a demonstration prints to a user. Run by a careful parent, as signals that this test's caller ignores are shown, too.
+fn demonstration(name: &str, user: Option<&str>) -> String {
+    let careful = Command::new(cargo_bin("ch01-process"));
+    let mut command = user.map_or(careful, |user| {
+        let mut command = Command::new("runuser");
+        command.args(["-u", user, "--"]).arg(cargo_bin("ch01-process"));
+        command
+    });
+    command.args(["run", "--"]).arg(cargo_bin("ch01-process")).arg(name);
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_child_inherits_what_nobody_takes_away() {
+    snapshot("inherit", &demonstration("inherit", None));
+}
+
+#[test]
+fn a_zombie_is_a_number_and_a_status() {
+    snapshot("zombie", &demonstration("zombie", None));
+}
+
+#[test]
+fn a_number_means_another_process_and_a_pidfd_does_not() {
+    if process::needs::user_namespaces() {
+        snapshot("reuse", &demonstration("reuse", None));
+    }
+}
+
+#[test]
+fn the_demonstrations_show_an_ordinary_user_the_same() {
+    if !process::needs::root() || !process::needs::account("learner") || !process::needs::user_namespaces() {
+        return;
+    }
+    for name in ["inherit", "zombie", "reuse"] {
+        assert_eq!(demonstration(name, Some("learner")), demonstration(name, None));
+    }
+}

@@ -1,13 +1,13 @@
 //! `exec`: one more process in a running container, planned like its first.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use cgroups::{Cgroup, Entrance};
 use namespaces::{IsolateError, Plan, isolate};
 use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use privileges::step::LISTENER;
-use process::{ChildError, Event, Signal, Spawned};
+use process::{ChildError, Event, ProcessStep, Signal, Spawned};
 
 use crate::agent;
 use crate::create::{Started, Stdio};
@@ -22,6 +22,9 @@ pub struct Exec<'a> {
     pub id: &'a str,
     /// The process.
     pub process: &'a Process,
+    /// A program of the caller's to execute, instead of what the first argument names inside: nothing of it has to be
+    /// in the container, and nothing is left there. Seal it, as the container can reach it through `/proc/self/exe`.
+    pub program: Option<BorrowedFd<'a>>,
     /// Its standard streams.
     pub stdio: Stdio,
     /// Where the container's state lives.
@@ -52,6 +55,9 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
     // First of all, so that not one instruction of the program runs outside the container's limits.
     let mut steps: Vec<RuntimeStep> = entrance.as_ref().and_then(Entrance::step).into_iter().map(Into::into).collect();
     steps.extend(plan::exec_steps(&spec, request.process, request.id, request.stdio.streams())?);
+    if let Some(program) = request.program {
+        execute_descriptor(&mut steps, program);
+    }
     let namespaces = Plan::enter(pid)?;
     // Looked at again, now that the namespaces are held: had the container ended before, the pid could be another
     // process's, and so could they.
@@ -114,4 +120,11 @@ fn move_in(child: Spawned, cgroup: &Cgroup) -> Result<Spawned, Error> {
         return Err(error.into());
     }
     Ok(child)
+}
+
+/// The same plan with another last step: what is executed is open already.
+fn execute_descriptor(steps: &mut Vec<RuntimeStep>, program: BorrowedFd<'_>) {
+    if let Some(RuntimeStep::Process(ProcessStep::Exec(words))) = steps.pop() {
+        steps.push(ProcessStep::ExecDescriptor(program.as_raw_fd(), words).into());
+    }
 }

@@ -1,6 +1,6 @@
 //! Another process in a running container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Process, Spec};
@@ -57,11 +57,25 @@ impl Engine {
     /// # Errors
     /// [`Error::WrongState`] when the container does not run; 126 and 127 for a program that cannot be executed or found.
     pub fn exec(&self, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
+        self.exec_from(id, options, None)
+    }
+
+    /// The same for a program of the caller's, which need not be in the container: the command is only what it is told.
+    ///
+    /// `program` is open on an executable that needs no library, and that nobody can write to any more (a sealed memfd).
+    ///
+    /// # Errors
+    /// As [`exec`](Self::exec).
+    pub fn exec_program(&self, id: &ContainerId, options: &ExecOptions, program: BorrowedFd<'_>) -> Result<u8> {
+        self.exec_from(id, options, Some(program))
+    }
+
+    fn exec_from(&self, id: &ContainerId, options: &ExecOptions, program: Option<BorrowedFd<'_>>) -> Result<u8> {
         let container = self.running(id, "exec")?;
         let process = plan(&container, options)?;
         let (stdio, ours) = streams(options)?;
         let state = self.runtime();
-        let started = runtime::exec(Exec { id: id.as_str(), process: &process, stdio, state: &state });
+        let started = runtime::exec(Exec { id: id.as_str(), process: &process, program, stdio, state: &state });
         let started = started.map_err(|error| {
             let exit_code = error.exit_code();
             Error::Below {

@@ -8,8 +8,8 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, registry, run, system, transfer,
-    volume,
+    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, probe, registry, run, system,
+    transfer, volume,
 };
 
 /// A container engine made to be read.
@@ -159,6 +159,8 @@ pub(crate) enum Command {
     Info(system::Info),
     /// Show the version information
     Version(system::Version),
+    /// Show what a process can see of its confinement, in a new container of an image or in a running one
+    Probe(Box<probe::Probe>),
     /// Serve images to others
     #[command(subcommand)]
     Registry(registry::Command),
@@ -215,6 +217,7 @@ impl Cli {
             Command::System(command) => command.run(place),
             Command::Info(command) => command.run(place),
             Command::Version(command) => command.run(),
+            Command::Probe(command) => command.run(place),
             Command::Registry(command) => command.run(place),
             Command::Daemon(command) => command.run(place),
             Command::Compose(command) => command.run(place),
@@ -226,7 +229,7 @@ impl Command {
     /// Whose exit code an error of this command is.
     pub(crate) fn blame(&self) -> Blame {
         match self {
-            Self::Run(_) => Blame::Engine,
+            Self::Run(_) | Self::Probe(_) => Blame::Engine,
             _ => Blame::Command,
         }
     }

@@ -20,6 +20,7 @@ mod logs;
 mod look;
 mod network;
 mod options;
+mod probe;
 mod registry;
 mod run;
 mod stdout;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
 /// A value of the report.
 enum Value {
@@ -29,7 +29,8 @@ pub(crate) fn main() {
             std::process::exit(2);
         }
     }
-    println!("{}", text.trim_end());
+    // Whoever asked may have read enough.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
     if mode.as_deref() == Some("--hold") {
         // Until whoever started us closes our standard input: they want to see us from outside, too.
         let _end_of_input = std::io::stdin().read(&mut [0; 1]);
@@ -57,6 +58,7 @@ fn report() -> Value {
         ("uid_map", id_map("/proc/self/uid_map")),
         ("gid_map", id_map("/proc/self/gid_map")),
         ("hostname", line("/proc/sys/kernel/hostname")),
+        ("domainname", line("/proc/sys/kernel/domainname")),
         ("cwd", std::env::current_dir().map_or(Value::Null, |path| Value::Text(path.display().to_string()))),
         ("root", link("/proc/self/root")),
         ("umask", text("Umask")),
@@ -75,12 +77,20 @@ fn report() -> Value {
         ("seccomp_filters", number("Seccomp_filters")),
         ("cgroup", lines("/proc/self/cgroup")),
         ("limits", limits()),
+        ("oom_score_adj", line("/proc/self/oom_score_adj")),
+        ("signals", object([("blocked", text("SigBlk")), ("ignored", field("SigIgn").map_or(Value::Null, ignored))])),
         ("descriptors", descriptors()),
         ("links", links()),
         ("mounts", mounts()),
         ("processes", processes()),
         ("environment", environment()),
     ])
+}
+
+/// The mask of ignored signals without SIGPIPE: Rust's own runtime has ignored that before we look.
+fn ignored(mask: &str) -> Value {
+    const SIGPIPE: u64 = 1 << 12;
+    u64::from_str_radix(mask, 16).map_or(Value::Null, |bits| Value::Text(format!("{:016x}", bits & !SIGPIPE)))
 }
 
 /// Each namespace's kind and inode number.
@@ -263,11 +273,82 @@ fn plain(value: &Value, depth: usize, out: &mut String) {
         }
         Value::Object(fields) => {
             out.push_str(if depth == 0 { "" } else { "\n" });
+            let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default().clamp(16, 24);
             for (name, value) in fields {
-                out.push_str(&format!("{}{name:<16} ", "  ".repeat(depth)));
-                plain(value, depth + 1, out);
+                out.push_str(&format!("{}{name:<width$} ", "  ".repeat(depth)));
+                match value {
+                    // Two limits, or one range of ids: they belong together.
+                    Value::Object(inner) if depth > 0 => out.push_str(&format!("{}\n", on_one_line(inner))),
+                    Value::Text(mask) if depth > 0 && CAPABILITY_SETS.contains(&name.as_str()) => {
+                        out.push_str(&format!("{mask} {}\n", capabilities(mask)));
+                    }
+                    value => plain(value, depth + 1, out),
+                }
             }
         }
+    }
+}
+
+const CAPABILITY_SETS: [&str; 5] = ["inheritable", "permitted", "effective", "bounding", "ambient"];
+
+/// The capabilities by number, without the prefix. capabilities(7)
+const CAPABILITIES: [&str; 41] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+];
+
+/// A mask in words: all, none, or names.
+fn capabilities(mask: &str) -> String {
+    let bits = u64::from_str_radix(mask, 16).unwrap_or_default();
+    let has = |number: &usize| bits & (1 << number) != 0;
+    match (0..CAPABILITIES.len()).filter(has).count() {
+        0 => "none".to_owned(),
+        count if count == CAPABILITIES.len() => "all".to_owned(),
+        // Fewer are missing than there: that is how somebody took a few from everybody.
+        count if count > CAPABILITIES.len() / 2 => {
+            let missing = (0..CAPABILITIES.len()).filter(|number| !has(number)).map(|number| CAPABILITIES[number]);
+            format!("all but {}", missing.collect::<Vec<_>>().join(" "))
+        }
+        _ => (0..CAPABILITIES.len()).filter(has).map(|number| CAPABILITIES[number]).collect::<Vec<_>>().join(" "),
     }
 }
 

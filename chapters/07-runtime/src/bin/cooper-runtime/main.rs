@@ -149,7 +149,7 @@ fn exec(state: &StateDir, wanted: Exec) -> anyhow::Result<u8> {
     let process = process_of(state, &wanted)?;
     let terminal = process.terminal().unwrap_or(false);
     let stdio = if terminal { Stdio::Terminal { size: Size::default() } } else { Stdio::Inherit };
-    let mut started = runtime::exec(runtime::Exec { id: &wanted.id, process: &process, stdio, state })?;
+    let mut started = runtime::exec(runtime::Exec { id: &wanted.id, process: &process, program: None, stdio, state })?;
     if let Some(socket) = &wanted.console_socket {
         let master = started.console.take().context("--console-socket: the process asks for no terminal")?;
         use std::os::fd::AsFd as _;
