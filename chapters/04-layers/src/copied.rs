@@ -198,7 +198,7 @@ impl Links {
 
     /// Names of groups of which not everything is as it was.
     fn broken(&self) -> impl Iterator<Item = &Path> {
-        let parted = |inode| self.before.get(inode).is_some_and(|now| now.len() > 1);
+        let parted = |inode: &Inode| self.before.get(inode).is_some_and(|now| now.len() > 1);
         let broken = move |group: &&Group| group.changed || group.before.len() > 1 || group.before.iter().any(parted);
         self.now.values().filter(broken).flat_map(|group| group.names.iter().map(PathBuf::as_path))
     }
