@@ -15,6 +15,9 @@ use crate::timing::Timing;
 /// Cooper's own name in the table.
 pub(crate) const OWN: &str = "ch04-layers apply";
 
+/// Contenders that did not take part, or of which a run failed, with the reason.
+type Skipped = Vec<(&'static str, String)>;
+
 /// One program that extracts the layer.
 struct Extractor {
     name: &'static str,
@@ -77,7 +80,7 @@ impl Scene {
 }
 
 /// Runs all contenders `runs` times in turn.
-pub(crate) fn extract(megabytes: u64, runs: usize, own: &Path) -> Result<(Vec<Timing>, Vec<(&'static str, String)>)> {
+pub(crate) fn extract(megabytes: u64, runs: usize, own: &Path) -> Result<(Vec<Timing>, Skipped)> {
     let scene = Scene::new(megabytes)?;
     let extractors = scene.extractors(own);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); extractors.len()];
