@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::acl;
 use crate::member::{Kind, Member, Time};
+use crate::tarball::Xattrs;
 
 /// A file that exists: open, or a name in an open directory (for what cannot be opened without effects).
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +75,7 @@ pub(crate) fn may_travel(name: &[u8]) -> bool {
 }
 
 /// The attributes of a file that travel, in the order of their names.
-pub(crate) fn read_xattrs(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(crate) fn read_xattrs(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Xattrs, Errno> {
     let path = name_of(parent).join(name);
     // The kernel's own limit for a list of names, and for a value.
     let mut names = vec![0; 64 * 1024];

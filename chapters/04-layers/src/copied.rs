@@ -164,32 +164,43 @@ impl Comparison {
 /// names belong together if it has all of them.
 #[derive(Default)]
 struct Links {
-    /// For an inode now: its names, the inodes that these had before, and whether anything about them changed.
-    now: HashMap<(u64, u64), (Vec<PathBuf>, BTreeSet<(u64, u64)>, bool)>,
-    /// For an inode before: the inodes that its names have now.
-    before: HashMap<(u64, u64), BTreeSet<(u64, u64)>>,
+    /// Files as they are now.
+    now: HashMap<Inode, Group>,
+    /// For a file before: the files that its names are now.
+    before: HashMap<Inode, BTreeSet<Inode>>,
+}
+
+/// Device and number.
+type Inode = (u64, u64);
+
+/// The names of one file.
+#[derive(Default)]
+struct Group {
+    names: Vec<PathBuf>,
+    /// What these were names of before.
+    before: BTreeSet<Inode>,
+    /// Whether any of them changed.
+    changed: bool,
 }
 
 impl Links {
     fn note(&mut self, found: &Found<'_>, there: Option<&Shown>, changed: bool) {
         let now = (found.stat.st_dev, found.stat.st_ino);
-        let (names, inodes, any) = self.now.entry(now).or_default();
-        names.push(found.path.to_owned());
-        *any |= changed;
+        let group = self.now.entry(now).or_default();
+        group.names.push(found.path.to_owned());
+        group.changed |= changed;
         if let Some(there) = there {
             let before = (there.stat.st_dev, there.stat.st_ino);
-            inodes.insert(before);
+            group.before.insert(before);
             self.before.entry(before).or_default().insert(now);
         }
     }
 
     /// Names of groups of which not everything is as it was.
     fn broken(&self) -> impl Iterator<Item = &Path> {
-        let parted = |inodes: &BTreeSet<(u64, u64)>| {
-            inodes.iter().any(|inode| self.before.get(inode).is_some_and(|now| now.len() > 1))
-        };
-        let broken = self.now.values().filter(move |(_, inodes, any)| *any || inodes.len() > 1 || parted(inodes));
-        broken.flat_map(|(names, _, _)| names.iter().map(PathBuf::as_path))
+        let parted = |inode: &Inode| self.before.get(inode).is_some_and(|now| now.len() > 1);
+        let broken = move |group: &&Group| group.changed || group.before.len() > 1 || group.before.iter().any(parted);
+        self.now.values().filter(broken).flat_map(|group| group.names.iter().map(PathBuf::as_path))
     }
 }
 

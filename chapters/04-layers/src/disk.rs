@@ -270,7 +270,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("outside")).unwrap();
         std::fs::write(dir.path().join("outside/file"), b"alive").unwrap();
         symlink("../outside", dir.path().join("top/link")).unwrap();
-        std::fs::set_permissions(dir.path().join("top/locked"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(dir.path().join("top/locked"), PermissionsExt::from_mode(0o0)).unwrap();
         remove_all(&dir.path().join("top")).unwrap();
         remove_all(&dir.path().join("top")).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);

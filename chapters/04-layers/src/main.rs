@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use layers::{ApplyOptions, Compression, HashingReader, Overlay, apply, changes, decompress, diff};
+use layers::{
+    ApplyOptions, Compression, HashingReader, Overlay, apply, changes, decompress, diff, diff_trees, lay_out,
+};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use process::explain;
 use rootfs::{DetachedMount, MountPropagationFlags, Root};
@@ -39,6 +42,9 @@ enum Command {
     Change {
         #[command(flatten)]
         stack: Stack,
+        /// Copy the layers instead of mounting them, as is done where the kernel has no overlayfs.
+        #[arg(long)]
+        copy: bool,
         /// The command and its arguments.
         #[arg(required = true, last = true)]
         command: Vec<OsString>,
@@ -93,7 +99,8 @@ fn run(command: Command) -> anyhow::Result<i32> {
     let holders = tempfile::tempdir()?;
     namespaces::rootless::enter(holders.path())?;
     match command {
-        Command::Change { stack, command } => return change(&stack, &command),
+        Command::Change { stack, copy: true, command } => return change_a_copy(&stack, &command),
+        Command::Change { stack, command, .. } => return change(&stack, &command),
         Command::Diff(stack) => {
             for change in changes(&Root::open(&stack.upper)?, &stack.lower)? {
                 println!("{change}");
@@ -120,13 +127,37 @@ fn change(stack: &Stack, command: &[OsString]) -> anyhow::Result<i32> {
         ..Overlay::default()
     };
     overlay.prepare()?;
+    let mount = match overlay.mount() {
+        Err(error) if error.errno() == Errno::ENODEV => return change_a_copy(stack, command),
+        result => DetachedMount::from(result?),
+    };
     unshare(CloneFlags::CLONE_NEWNS)?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
     let place = tempfile::tempdir()?;
-    DetachedMount::from(overlay.mount()?).attach(Root::open(place.path())?.as_fd())?;
+    mount.attach(Root::open(place.path())?.as_fd())?;
     let status = std::process::Command::new(&command[0]).args(&command[1..]).current_dir(place.path()).status();
     // The directory that it was mounted on can go once it is not.
     rustix::mount::unmount(place.path(), UnmountFlags::DETACH)?;
+    Ok(status.with_context(|| format!("run {:?}", command[0]))?.code().unwrap_or(125))
+}
+
+/// The same without overlayfs: lays the stack out, runs the command in that, and looks for what it changed.
+fn change_a_copy(stack: &Stack, command: &[OsString]) -> anyhow::Result<i32> {
+    eprintln!("note: no overlay is used: the layers are copied, and what changes is found by comparing");
+    let place = tempfile::tempdir()?;
+    let upper = stack.upper.exists().then(|| stack.upper.clone());
+    let all: Vec<PathBuf> = upper.into_iter().chain(stack.lower.clone()).collect();
+    lay_out(&all, &Root::open(place.path())?)?;
+    let status = std::process::Command::new(&command[0]).args(&command[1..]).current_dir(place.path()).status();
+    let mut archive = tempfile::tempfile()?;
+    diff_trees(&stack.lower, &Root::open(place.path())?, BufWriter::new(&archive))?;
+    archive.rewind()?;
+    // The upper directory as an overlay would have left it: all changes, and nothing but them.
+    if stack.upper.exists() {
+        std::fs::remove_dir_all(&stack.upper).with_context(|| format!("remove {:?}", stack.upper))?;
+    }
+    std::fs::create_dir_all(&stack.upper).with_context(|| format!("mkdir {:?}", stack.upper))?;
+    apply(BufReader::new(archive), &Root::open(&stack.upper)?, &ApplyOptions::default())?;
     Ok(status.with_context(|| format!("run {:?}", command[0]))?.code().unwrap_or(125))
 }
 

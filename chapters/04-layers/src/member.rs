@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::attributes::read_xattrs;
 use crate::sparse::SparseMap;
+use crate::tarball::Xattrs;
 
 /// A member of an archive. Its body, if it is a file, is read from [`Members`](crate::archive::Members).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Member {
     /// When it was changed last.
     pub mtime: Time,
     /// Extended attributes, from PAX records `SCHILY.xattr.NAME`.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
 }
 
 /// A moment: seconds since 1970 and the nanoseconds after them.

@@ -3,6 +3,7 @@
 use crate::acl;
 use crate::member::Time;
 use crate::sparse::SparseRecords;
+use crate::tarball::Xattrs;
 
 /// The most bytes of records before one member: long names, capabilities and some attributes fit many times.
 pub(crate) const LARGEST: u64 = 1 << 20;
@@ -18,7 +19,7 @@ pub(crate) struct Extension {
     pub(crate) uid: Option<u64>,
     pub(crate) gid: Option<u64>,
     pub(crate) mtime: Option<Time>,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Xattrs,
     pub(crate) sparse: SparseRecords,
 }
 

@@ -201,3 +201,27 @@ fn an_overlay_that_cannot_be_says_why_in_the_kernels_words() {
     let error = missing.mount().unwrap_err().to_string();
     assert!(error.contains("lowerdir+=/nonexistent") && error.contains("ENOENT"), "{error}");
 }
+
+#[test]
+fn up_to_five_hundred_layers_are_stacked_and_more_are_refused_in_words() {
+    if !process::needs::root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let lower: Vec<PathBuf> = (0..501).map(|n| dir.path().join(n.to_string())).collect();
+    for (n, layer) in lower.iter().enumerate() {
+        fs::create_dir(layer).unwrap();
+        fs::write(layer.join(format!("from-{n}")), b"x").unwrap();
+        fs::write(layer.join("all"), n.to_string()).unwrap();
+    }
+    for count in [1, 2, 100, 500] {
+        let upper_work = Some((dir.path().join(format!("u{count}")), dir.path().join(format!("w{count}"))));
+        let overlay = Overlay { lower: lower[..count].to_vec(), upper_work, ..Overlay::default() };
+        overlay.prepare().unwrap();
+        let mount = overlay.mount().unwrap();
+        assert_eq!(fs::read_dir(inside(&mount)).unwrap().count(), count + 1);
+        assert_eq!(fs::read(inside(&mount).join("all")).unwrap(), b"0", "the first one is the topmost");
+    }
+    let error = Overlay { lower, ..Overlay::default() }.mount().unwrap_err().to_string();
+    assert!(error.contains("501 lower layers; the kernel stacks 500"), "{error}");
+}

@@ -49,3 +49,23 @@ fn the_same_trip_in_a_user_namespace_with_a_single_id_gives_the_same_digest() {
     // Whiteouts are devices here too, and opaque marks are user. attributes.
     insta::assert_snapshot!("a_trip_from_layers_to_an_archive_and_back", trip(dir.path(), &["unshare", "-Urm"]));
 }
+
+#[test]
+fn without_overlayfs_a_change_has_the_same_outcome_and_says_so() {
+    if !process::needs::root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("base/old")).unwrap();
+    std::fs::write(dir.path().join("base/greeting"), "hello\n").unwrap();
+    let run = |line: &str| {
+        let line = format!("PATH={}:$PATH; {line}", Path::new(PROGRAM).parent().unwrap().display());
+        let output = Command::new("sh").args(["-ec", &line]).current_dir(dir.path()).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let stack = "--lower base --upper new";
+    let said = run(&format!("ch04-layers change --copy {stack} -- sh -ec 'rm greeting; echo new > old/new'"));
+    assert_eq!(said, "note: no overlay is used: the layers are copied, and what changes is found by comparing\n");
+    run(&format!("ch04-layers change --copy {stack} -- sh -ec 'echo more > more'"));
+    assert_eq!(run(&format!("ch04-layers diff {stack}")), "D /greeting\nA /more\nC /old\nA /old/new\n");
+}

@@ -32,7 +32,7 @@ impl Scene {
     /// Lets Cooper make the image, and unpacks it once more for the bare runtimes.
     pub(crate) fn new() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("cooper-bench-").tempdir().context("no temporary directory")?;
-        let cooper = build()?;
+        let cooper = build("cooper")?;
         let root = directory.path().join("root");
         let status = Command::new(&cooper)
             .arg("--root")
@@ -153,12 +153,12 @@ fn trial(command: &mut Command) -> Result<(), String> {
     Err(told.lines().last().unwrap_or("failed without a word").chars().take(160).collect())
 }
 
-/// The release build of `cooper`, beside this program.
-fn build() -> Result<PathBuf> {
+/// The build of a program of ours, beside this one; its package has the same name.
+pub(crate) fn build(program: &str) -> Result<PathBuf> {
     let directory = std::env::current_exe().context("cannot find this program")?;
     let directory = directory.parent().context("this program is in no directory")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "cooper"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "-p", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
     match directory.ends_with("release") {
         true => cargo.arg("--release"),
         false => {
@@ -167,9 +167,9 @@ fn build() -> Result<PathBuf> {
         }
     };
     if !cargo.status().context("cannot run cargo")?.success() {
-        bail!("cannot build cooper");
+        bail!("cannot build {program}");
     }
-    Ok(directory.join("cooper"))
+    Ok(directory.join(program))
 }
 
 /// The directory below `root` with an `oci-layout` in it.

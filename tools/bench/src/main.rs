@@ -4,16 +4,18 @@
 //! installed, or does not work here, is left out by name.
 
 mod contender;
+mod layers;
 mod picture;
 mod timing;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::contender::{Contender, Scene};
+use crate::timing::Timing;
 
 /// Compares Cooper with the engines that are installed.
 #[derive(Debug, Parser)]
@@ -34,11 +36,26 @@ enum Command {
         #[arg(long, default_value = "target/bench-start.svg")]
         svg: PathBuf,
     },
+    /// From a compressed archive to files, and from a hundred layers to one tree.
+    Layers {
+        /// How often each contender runs.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// The size of the layer, in MiB.
+        #[arg(long, default_value_t = 300)]
+        size: u64,
+        /// Where the picture goes.
+        #[arg(long, default_value = "target/bench-layers.svg")]
+        svg: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Start { runs, svg } } = Arguments::parse();
-    match start(runs.max(1), &svg) {
+    let result = match Arguments::parse().command {
+        Command::Start { runs, svg } => start(runs.max(1), &svg),
+        Command::Layers { runs, size, svg } => compare_layers(runs.max(1), size, &svg),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -47,24 +64,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(runs: usize, svg: &std::path::Path) -> Result<()> {
+fn start(runs: usize, svg: &Path) -> Result<()> {
     let scene = Scene::new()?;
     let contenders = Contender::all(&scene);
     let results = timing::measure(&contenders, runs);
-    let own = results.iter().find(|result| result.name == contender::OWN).context("cooper itself did not run")?.median;
-    println!("{:24} {:>10} {:>10} {:>14}", "hello, started to ended", "median", "fastest", "cooper takes");
-    for result in &results {
-        let ratio = own / result.median;
+    let skipped = contenders.iter().filter_map(|contender| Some((contender.name, contender.skipped.clone()?)));
+    report("hello, started to ended", contender::OWN, &results, skipped.collect())?;
+    draw(&results, contender::OWN, runs, svg)
+}
+
+fn compare_layers(runs: usize, size: u64, svg: &Path) -> Result<()> {
+    let own = contender::build("ch04-layers")?;
+    let (results, skipped) = layers::extract(size, runs, &own)?;
+    report(&format!("a layer of {size} MiB, gzip"), layers::OWN, &results, skipped)?;
+    let (ours, bare) = layers::mount(100, runs.max(21))?;
+    println!("100 layers stacked in {ours:.2} ms; the mount calls alone take {bare:.2} ms");
+    draw(&results, layers::OWN, runs, svg)
+}
+
+/// The table, with what our own took against each.
+fn report(title: &str, own: &str, results: &[Timing], skipped: Vec<(&str, String)>) -> Result<()> {
+    let median = results.iter().find(|result| result.name == own).with_context(|| format!("{own} did not run"))?.median;
+    println!("{title:24} {:>10} {:>10} {:>14}", "median", "fastest", "cooper takes");
+    for result in results {
+        let ratio = median / result.median;
         println!("{:24} {:>7.1} ms {:>7.1} ms {:>13.2}x", result.name, result.median, result.fastest, ratio);
     }
-    let skipped = contenders.iter().filter(|contender| contender.skipped.is_some());
-    for contender in skipped {
-        println!("{:24} skipped: {}", contender.name, contender.skipped.as_deref().unwrap_or_default());
+    for (name, reason) in skipped {
+        println!("{name:24} skipped: {reason}");
     }
+    Ok(())
+}
+
+fn draw(results: &[Timing], own: &str, runs: usize, svg: &Path) -> Result<()> {
     if let Some(parent) = svg.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
-    std::fs::write(svg, picture::bars(&results)).with_context(|| format!("cannot write {}", svg.display()))?;
+    std::fs::write(svg, picture::bars(results, own)).with_context(|| format!("cannot write {}", svg.display()))?;
     println!("{} medians of {runs} runs; the picture is in {}", results.len(), svg.display());
     Ok(())
 }

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::contender::OWN;
 use crate::timing::Timing;
 
 const WIDTH: f64 = 420.0;
 const ROW: f64 = 30.0;
 
 /// A bar for each median, Cooper's in another colour.
-pub(crate) fn bars(results: &[Timing]) -> String {
+pub(crate) fn bars(results: &[Timing], own: &str) -> String {
     let most = results.iter().map(|result| result.median).fold(1.0, f64::max);
     let height = ROW * results.len() as f64 + 20.0;
     let mut svg = format!(
@@ -18,7 +17,7 @@ pub(crate) fn bars(results: &[Timing]) -> String {
     for (index, result) in results.iter().enumerate() {
         let y = 10.0 + ROW * index as f64;
         let length = WIDTH * result.median / most;
-        let colour = if result.name == OWN { "#b0742f" } else { "#5b7fa6" };
+        let colour = if result.name == own { "#b0742f" } else { "#5b7fa6" };
         // Writing to a String cannot fail.
         let _ = writeln!(
             svg,
