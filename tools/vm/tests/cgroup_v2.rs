@@ -57,7 +57,8 @@ fn an_ordinary_user_limits_what_was_delegated_and_is_told_when_nothing_was() {
     if !can_boot() {
         return;
     }
-    let (_, text) = vm(&["-p", "ch05-cgroups", "run", "sh", "-c", DELEGATION]);
+    let (output, _) = vm(&["-p", "ch05-cgroups", "run", "sh", "-c", DELEGATION]);
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     insta::with_settings!({filters => vec![
         (r"(?m)^found: .*: cpuset cpu [a-z ]+", "found: cgroup v2 at /sys/fs/cgroup: [CONTROLLERS]"),
         (r"ch05-\d+", "ch05-[PID]"),
@@ -101,6 +102,9 @@ fn a_whole_container_runs_with_limits_network_and_layers() {
         return;
     }
     let nft = process::needs::find_program("nft").unwrap();
-    let (_, text) = vm(&["-p", "cooper", "--with", nft.to_str().unwrap(), "run", "sh", "-c", WHOLE]);
+    let (output, all) = vm(&["-p", "cooper", "--with", nft.to_str().unwrap(), "run", "sh", "-c", WHOLE]);
+    // Seen only if it fails. What cargo says while it builds is not the machine's word.
+    println!("{all}");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     insta::assert_snapshot!(text);
 }
