@@ -160,7 +160,8 @@ impl IdMaps {
         if !ordinary {
             return self.write_files(pid, Setgroups::Allow);
         }
-        if self.is_own() {
+        // Who maps itself has left already, and is nobody until the map stands: its ids cannot be compared any more.
+        if pid == Pid::this() || self.is_own() {
             return self.write_files(pid, Setgroups::Deny);
         }
         let users = lent::Mapper::prepare(lent::Ids::Users, pid, &self.users)?;

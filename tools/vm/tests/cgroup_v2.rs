@@ -57,9 +57,54 @@ fn an_ordinary_user_limits_what_was_delegated_and_is_told_when_nothing_was() {
     if !can_boot() {
         return;
     }
-    let (_, text) = vm(&["-p", "ch05-cgroups", "run", "sh", "-c", DELEGATION]);
+    let (output, _) = vm(&["-p", "ch05-cgroups", "run", "sh", "-c", DELEGATION]);
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     insta::with_settings!({filters => vec![
         (r"(?m)^found: .*: cpuset cpu [a-z ]+", "found: cgroup v2 at /sys/fs/cgroup: [CONTROLLERS]"),
         (r"ch05-\d+", "ch05-[PID]"),
     ]}, { insta::assert_snapshot!(text); });
+}
+
+/// A container with limits, a network and layers; devices that are made and cannot be opened; one that is killed for its
+/// memory; one that serves a port; what is left; and an ordinary user's.
+const WHOLE: &str = r#"
+cooper run --rm --hostname cask --memory 64m --cpus 0.5 --pids-limit 20 --cap-add MKNOD host sh -c '
+    cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max /sys/fs/cgroup/pids.max /proc/self/cgroup
+    hostname
+    ip -4 -o addr show eth0 | grep -c 172.17.0.
+    mount | grep -c "^overlay on / "
+    mount | grep "^cgroup2 on" | sort -u
+    echo changed >/etc/motd && cat /etc/motd
+    mknod /null c 1 3 && echo x >/null && echo "null works"
+    mknod /kmsg c 1 11 && cat /kmsg
+    mknod /disk b 7 0 && cat /disk
+'
+echo --- too much memory
+cooper run --rm --memory 16m host sh -c 'x=x; while :; do x=$x$x; done'
+echo exit code $?
+echo --- a server
+cooper run -d --name server -p 8081:80 host sh -c 'while :; do printf "HTTP/1.0 200 OK\n\nserved\n" | nc -l -p 80; done' >/dev/null
+until wget -qO- http://127.0.0.1:8081/ 2>/dev/null; do sleep 0.2; done
+cooper exec server cat /proc/self/cgroup
+cooper rm -f server
+echo --- left
+ls /sys/fs/cgroup | grep cooper
+ls /sys/class/net
+nft list ruleset
+echo --- an ordinary user
+su learner -c 'cooper run --rm --network none hello | head -n 1'
+su learner -c 'cooper run --rm --network none --name wants-limits --memory 32m hello'
+"#;
+
+#[test]
+fn a_whole_container_runs_with_limits_network_and_layers() {
+    if !can_boot() || !process::needs::program("nft") {
+        return;
+    }
+    let nft = process::needs::find_program("nft").unwrap();
+    let (output, all) = vm(&["-p", "cooper", "--with", nft.to_str().unwrap(), "run", "sh", "-c", WHOLE]);
+    // Seen only if it fails. What cargo says while it builds is not the machine's word.
+    println!("{all}");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    insta::assert_snapshot!(text);
 }
