@@ -37,13 +37,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return of_network(error);
     }
     if cause.is::<NoNamespace>() {
-        return Some(
-            "an ordinary user needs user namespaces: on Ubuntu 24.04 and later \
-             `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on older Debian \
-             `sysctl kernel.unprivileged_userns_clone=1`, elsewhere `sysctl user.max_user_namespaces=15000`; \
-             or run cooper as root"
-                .to_owned(),
-        );
+        return Some(no_namespace());
     }
     if cause.is::<LoginRefused>() {
         return Some("check the name and the password; some registries want an access token instead".to_owned());
@@ -94,6 +88,18 @@ fn of_network(error: &network::Error) -> Option<String> {
     match error {
         network::Error::NoSuchNetwork(name) => Some(format!("`cooper network create {name}` makes it")),
         error => error.hint(),
+    }
+}
+
+/// The remedy for this very machine, if it is the namespaces that are missing.
+fn no_namespace() -> String {
+    let findings = doctor::examine(&doctor::Facts::gather());
+    let remedy = findings.into_iter().filter(|finding| finding.grade != doctor::Grade::Good);
+    let remedy = remedy.filter(|finding| ["user namespaces", "newuidmap"].contains(&finding.what)).next();
+    let looked = "`cooper system doctor` looks at the whole machine; or run cooper as root";
+    match remedy.and_then(|finding| Some((finding.found, finding.remedy?))) {
+        Some((found, remedy)) => format!("{found}: {remedy}; {looked}"),
+        None => looked.to_owned(),
     }
 }
 
