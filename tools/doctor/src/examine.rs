@@ -169,6 +169,9 @@ fn overlay(facts: &Facts) -> Finding {
             }
         };
     }
+    if facts.trial.user_namespace.is_err() {
+        return Finding::weak(WHAT, "could not be tried without a user namespace", "first the user namespaces, above");
+    }
     match (&facts.trial.overlay, &facts.fuse_overlayfs) {
         (Ok(()), _) => Finding::good(WHAT, "native, in a user namespace"),
         (Err(_), Some(path)) => {
