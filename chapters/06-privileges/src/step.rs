@@ -189,8 +189,10 @@ fn set_groups(groups: &[u32]) -> Result<(), CallError> {
         // In a user namespace that an unprivileged user mapped alone, the kernel forbids the call: groups could have
         // been used to *deny* access. Nothing can be set then, and nothing was asked for.
         Err(Errno::EPERM) if groups.is_empty() && setgroups_denied() => Ok(()),
-        Err(Errno::EPERM) if setgroups_denied() => Err(CallError::new("setgroups", format!("{groups:?}"), Errno::EPERM)
-            .with("a user namespace that an ordinary user has mapped alone has no supplementary groups")),
+        Err(Errno::EPERM) if setgroups_denied() => {
+            Err(CallError::new("setgroups", format!("{groups:?}"), Errno::EPERM)
+                .with("a user namespace that an ordinary user has mapped alone has no supplementary groups"))
+        }
         result => result.during("setgroups", format!("{groups:?}")).map_err(|error| unmapped(error, "gid_map")),
     }
 }
