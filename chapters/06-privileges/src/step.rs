@@ -171,10 +171,10 @@ fn set_ids(identity: &Identity, keep_capabilities: bool) -> Result<(), CallError
     set_groups(groups)?;
     step!(6, "setresgid", "setresgid(2)", "real, effective and saved group", "{gid}");
     let group = Gid::from_raw(*gid);
-    setresgid(group, group, group).during("setresgid", gid)?;
+    setresgid(group, group, group).during("setresgid", gid).map_err(|error| unmapped(error, "gid_map"))?;
     step!(6, "setresuid", "setresuid(2)", "real, effective and saved user", "{uid}");
     let user = Uid::from_raw(*uid);
-    setresuid(user, user, user).during("setresuid", uid)?;
+    setresuid(user, user, user).during("setresuid", uid).map_err(|error| unmapped(error, "uid_map"))?;
     if let Some(mask) = mask {
         umask(Mode::from_bits_truncate(*mask));
     }
@@ -189,8 +189,22 @@ fn set_groups(groups: &[u32]) -> Result<(), CallError> {
         // In a user namespace that an unprivileged user mapped alone, the kernel forbids the call: groups could have
         // been used to *deny* access. Nothing can be set then, and nothing was asked for.
         Err(Errno::EPERM) if groups.is_empty() && setgroups_denied() => Ok(()),
-        result => result.during("setgroups", format!("{groups:?}")),
+        Err(Errno::EPERM) if setgroups_denied() => {
+            Err(CallError::new("setgroups", format!("{groups:?}"), Errno::EPERM)
+                .with("a user namespace that an ordinary user has mapped alone has no supplementary groups"))
+        }
+        result => result.during("setgroups", format!("{groups:?}")).map_err(|error| unmapped(error, "gid_map")),
     }
+}
+
+/// EINVAL means that the id does not exist in this user namespace: says which ones do.
+fn unmapped(error: CallError, map: &str) -> CallError {
+    if error.errno() != Errno::EINVAL {
+        return error;
+    }
+    let text = fs::read_to_string(format!("/proc/self/{map}")).unwrap_or_default();
+    let ranges: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    error.with(format!("no such id in this user namespace; {map}: {}", ranges.join(", ")))
 }
 
 fn setgroups_denied() -> bool {

@@ -116,3 +116,33 @@ fn a_supervisor_is_asked_about_every_process_behind_the_filter_until_the_last_ha
     let asked = text.lines().filter(|line| line.contains("calls getppid")).count();
     assert!(asked >= 4, "{text}");
 }
+
+/// The program as `learner`, who is root of a user namespace with one id.
+fn as_learner(arguments: &[&str]) -> Option<String> {
+    if !process::needs::root() || !process::needs::account("learner") || !process::needs::user_namespaces() {
+        return None;
+    }
+    let program = ["-u", "learner", "--", env!("CARGO_BIN_EXE_ch06-privileges")];
+    let output = Command::new("runuser").args(program).args(arguments).current_dir("/").output().unwrap();
+    Some(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn an_ordinary_users_root_may_less_before_and_the_same_after() {
+    let Some(text) = as_learner(&["compare"]) else { return };
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"(crypto code +nothing +)\w+ +", "$1[BEFORE] ");
+    settings.bind(|| insta::assert_snapshot!(text));
+}
+
+#[test]
+fn an_ordinary_user_who_wants_to_be_somebody_else_is_told_which_ids_there_are() {
+    let Some(text) = as_learner(&["run", "--user", "12345:0", "--", "true"]) else { return };
+    assert!(text.contains(r#"setresuid "12345" (no such id in this user namespace; uid_map: 0 "#), "{text}");
+}
+
+#[test]
+fn an_ordinary_user_watches_calls_too() {
+    let Some(text) = as_learner(&["watch", "getppid", "--deny", "--", "sh", "-c", "exit 3"]) else { return };
+    assert!(text.contains("calls getppid(") && text.contains(": EPERM"), "{text}");
+}

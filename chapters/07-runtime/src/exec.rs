@@ -76,16 +76,12 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         (isolated, _) => isolated?.child,
     };
     child.go()?;
-    let console = match run_to_exec(&mut child, &spec, &still) {
-        Err(error @ (Error::Init(_) | Error::CommandNotFound(_) | Error::NotExecutable(_))) => return Err(error),
-        Err(error) => {
-            // Our side failed, and the child waits for it.
-            child.pidfd().signal(Signal::SIGKILL)?;
-            child.pidfd().wait()?;
-            return Err(error);
-        }
-        Ok(console) => console,
-    };
+    let console = run_to_exec(&mut child, &spec, &still).inspect_err(|_| {
+        // Where our side failed, the child waits for it. Else it has ended, and been reaped, having said why; that is
+        // the error to report, and neither call finds it any more.
+        let _ = child.pidfd().signal(Signal::SIGKILL);
+        let _ = child.pidfd().wait();
+    })?;
     Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console })
 }
 

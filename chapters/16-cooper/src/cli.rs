@@ -236,6 +236,7 @@ impl Command {
 
     /// Whether the command works on the engine's directories, and so in the user's own namespace.
     fn needs_engine(&self) -> bool {
-        !matches!(self, Self::Version(_) | Self::Login(_) | Self::Logout(_) | Self::Registry(_))
+        let looks_from_outside = matches!(self, Self::System(system::Command::Doctor(_)));
+        !looks_from_outside && !matches!(self, Self::Version(_) | Self::Login(_) | Self::Logout(_) | Self::Registry(_))
     }
 }

@@ -36,14 +36,16 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<network::Error>() {
         return of_network(error);
     }
-    if cause.is::<NoNamespace>() {
-        return Some(
-            "an ordinary user needs user namespaces: on Ubuntu 24.04 and later \
-             `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, on older Debian \
-             `sysctl kernel.unprivileged_userns_clone=1`, elsewhere `sysctl user.max_user_namespaces=15000`; \
-             or run cooper as root"
-                .to_owned(),
-        );
+    // A build's message holds its causes, so they are no sources: its reason is looked at here.
+    if let Some(::build::Error::Step { reason, .. } | ::build::Error::Engine { reason, .. }) = cause.downcast_ref() {
+        let mut causes = std::iter::successors(Some(&**reason as &dyn std::error::Error), |cause| cause.source());
+        return causes.find_map(|cause| of_call(cause.downcast_ref()?));
+    }
+    if let Some(NoNamespace(error)) = cause.downcast_ref() {
+        return Some(no_namespace(error));
+    }
+    if let Some(error) = cause.downcast_ref::<process::CallError>() {
+        return of_call(error);
     }
     if cause.is::<LoginRefused>() {
         return Some("check the name and the password; some registries want an access token instead".to_owned());
@@ -74,9 +76,23 @@ fn of_container(error: &containers::Error) -> Option<String> {
              does the interpreter in its first line exist?"
                 .to_owned(),
         ),
+        E::Start { message, .. } if message.contains("no such id in this user namespace") => Some(few_ids()),
         E::Start { message, .. } if message.contains("in use") && message.contains("port") => Some(port_in_use()),
         _ => None,
     }
+}
+
+/// In a user namespace an id that is not mapped cannot be given or taken: the kernel calls it invalid.
+fn of_call(error: &process::CallError) -> Option<String> {
+    let about_ids = error.operation.contains("chown") || error.operation.starts_with("setres");
+    let unmapped = about_ids && error.errno == rustix::io::Errno::INVAL.raw_os_error();
+    (unmapped && namespaces::rootless::is_rootless()).then(few_ids)
+}
+
+fn few_ids() -> String {
+    "containers of this user have few ids to give files and processes to; `cooper system doctor` says how more are \
+     lent; or run cooper as root"
+        .to_owned()
 }
 
 fn of_image(error: &images::Error) -> Option<String> {
@@ -94,6 +110,21 @@ fn of_network(error: &network::Error) -> Option<String> {
     match error {
         network::Error::NoSuchNetwork(name) => Some(format!("`cooper network create {name}` makes it")),
         error => error.hint(),
+    }
+}
+
+/// The remedy for this very machine. Looked for only where the kernel refused the namespace: later this process is half
+/// inside one, and would see other facts.
+fn no_namespace(error: &process::CallError) -> String {
+    let looked = "`cooper system doctor` looks at the whole machine; or run cooper as root";
+    if error.operation != "unshare" {
+        return looked.to_owned();
+    }
+    let findings = doctor::examine(&doctor::Facts::gather());
+    let finding = findings.into_iter().find(|finding| finding.what == "user namespaces");
+    match finding.and_then(|finding| Some((finding.found, finding.remedy?))) {
+        Some((found, remedy)) => format!("{found}: {remedy}; {looked}"),
+        None => looked.to_owned(),
     }
 }
 

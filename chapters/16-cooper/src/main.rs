@@ -42,6 +42,9 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == "monitor") {
         return containers::monitor::main(words);
     }
+    if let Some(code) = doctor::trial::if_asked(std::env::args_os()) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(failure::usage(&error)),

@@ -18,6 +18,8 @@ use crate::table::Format;
 pub(crate) enum Command {
     /// Display system-wide information
     Info(Info),
+    /// Say what this machine can run, and the remedy for what it cannot
+    Doctor(Doctor),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
     Prune(Prune),
 }
@@ -26,6 +28,7 @@ impl Command {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         match self {
             Self::Info(command) => command.run(place),
+            Self::Doctor(command) => command.run(),
             Self::Prune(command) => command.run(place),
         }
     }
@@ -72,6 +75,27 @@ impl Info {
             }),
         }
         Ok(0)
+    }
+}
+
+/// Say what this machine can run, and the remedy for what it cannot
+///
+/// Ends with 0 where containers run, even if with less speed or confinement, and with 1 where they do not.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Format of the output: json is the only one besides the text
+    #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
+    format: Option<Format>,
+}
+
+impl Doctor {
+    fn run(&self) -> anyhow::Result<u8> {
+        let findings = doctor::examine(&doctor::Facts::gather());
+        match self.format {
+            Some(_) => say!("{}", serde_json::to_string(&findings)?),
+            None => findings.iter().for_each(|finding| say!("{finding}")),
+        }
+        Ok(u8::from(!doctor::is_fit(&findings)))
     }
 }
 

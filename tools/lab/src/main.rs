@@ -68,10 +68,6 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Doctor => return Ok(examine()),
-        Command::Inside { stage } if stage == "try-user-namespace" => {
-            doctor::try_user_namespace()?;
-            return Ok(ExitCode::SUCCESS);
-        }
         Command::Inside { stage } => return sandbox::inside(stage),
         _ => {}
     }
@@ -157,10 +153,7 @@ fn verify_all(workspace: &Workspace, messages: bool) -> Result<ExitCode> {
 fn examine() -> ExitCode {
     let findings = doctor::examine();
     for finding in &findings {
-        match &finding.state {
-            Ok(state) => println!("ok   {:16} {state}", finding.what),
-            Err(remedy) => println!("MISS {:16} {remedy}", finding.what),
-        }
+        println!("{finding}");
     }
-    if findings.iter().all(|finding| finding.state.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ::doctor::is_fit(&findings) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -47,10 +47,10 @@ pub fn profile(dice: &mut Dice, overlap: Overlap) -> Profile {
         let mut answer = action(dice);
         let index = dice.below(6) as u32;
         let several = if overlap == Overlap::Often { 1 + dice.below(5) } else { dice.below(4) };
-        for place in 0..several {
+        for edge in EDGES.iter().take(several).copied() {
             let args = match overlap {
                 Overlap::Never if several > 1 => {
-                    vec![Argument { index, value: EDGES[place], value_two: 0, op: Comparison::Equal }]
+                    vec![Argument { index, value: edge, value_two: 0, op: Comparison::Equal }]
                 }
                 _ => conditions(dice),
             };
