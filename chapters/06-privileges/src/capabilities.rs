@@ -5,7 +5,7 @@ use std::fs;
 use process::{CallError, During as _};
 use serde::{Deserialize, Serialize};
 
-use crate::CapSet;
+use crate::{CapSet, Capability};
 
 /// The five sets of one process.
 ///
@@ -45,6 +45,18 @@ impl Capabilities {
     /// was not to have (CVE-2022-29162, CVE-2022-27649, CVE-2022-24769: three engines, one mistake).
     pub const fn container(set: CapSet) -> Self {
         Self { bounding: set, effective: set, inheritable: CapSet::EMPTY, permitted: set, ambient: CapSet::EMPTY }
+    }
+
+    /// The same sets without those ambient capabilities that the kernel would refuse: what is not both permitted and
+    /// inheritable. Other runtimes leave them out as well, and their example configurations count on it.
+    ///
+    /// # References
+    /// capabilities(7), "Ambient"; OCI runtime spec, config.md, "Linux Process": a runtime should not fail for a capability that
+    /// cannot be granted
+    #[must_use]
+    pub fn without_ungrantable(self) -> Self {
+        let granted = |it: &Capability| self.permitted.contains(*it) && self.inheritable.contains(*it);
+        Self { ambient: self.ambient.iter().filter(granted).collect(), ..self }
     }
 
     /// The sets of a process, as the kernel tells them in `/proc/PROCESS/status`; `process` is a pid or `self`.

@@ -20,13 +20,16 @@ use crate::spec::config;
 pub fn confinement(spec: &Spec, process: &Process, id: &str) -> Result<Confinement, Error> {
     let user = process.user();
     let capabilities = process.capabilities().as_ref().map(|sets| {
-        Ok::<_, Error>(Capabilities {
-            bounding: set(sets.bounding().as_ref())?,
-            effective: set(sets.effective().as_ref())?,
-            inheritable: set(sets.inheritable().as_ref())?,
-            permitted: set(sets.permitted().as_ref())?,
-            ambient: set(sets.ambient().as_ref())?,
-        })
+        Ok::<_, Error>(
+            Capabilities {
+                bounding: set(sets.bounding().as_ref())?,
+                effective: set(sets.effective().as_ref())?,
+                inheritable: set(sets.inheritable().as_ref())?,
+                permitted: set(sets.permitted().as_ref())?,
+                ambient: set(sets.ambient().as_ref())?,
+            }
+            .without_ungrantable(),
+        )
     });
     let capabilities = capabilities.transpose()?;
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());

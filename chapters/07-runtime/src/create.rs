@@ -211,12 +211,12 @@ impl Created {
         Ok(Started { pid: self.pid, pidfd: self.child.into_pidfd(), console: self.console })
     }
 
-    /// Ends an init that could not be started: it is our child, so it is ours to reap. What it said itself says more
-    /// than the connection that it broke off.
+    /// Ends an init that could not be started: it is our child, so it is ours to reap. Where it broke the connection off,
+    /// what it said itself tells more; where we did, that we are gone is all that it has to say.
     fn give_up(mut self, error: Error) -> Result<Error, Error> {
         self.child.pidfd().signal(process::Signal::SIGKILL).or_else(gone_already)?;
         let error = match self.child.next_event() {
-            Ok(Event::Failed(reported)) => reported.into(),
+            Ok(Event::Failed(reported)) if start::was_broken_off(&error) => reported.into(),
             _ => error,
         };
         self.child.discard();

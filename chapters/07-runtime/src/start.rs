@@ -19,6 +19,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use nix::errno::Errno;
 use process::channel::HANDED_OVER;
 use process::{CallError, ChildError, During as _};
 use rustix::fs::{Mode, OFlags};
@@ -92,6 +93,12 @@ pub fn start(state: &StateDir, id: &str) -> Result<(), Error> {
     state.write(&record)?;
     let poststart = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone()).unwrap_or_default();
     hooks::run(&poststart, &hook_state(&record.state))
+}
+
+/// Whether init has let go of the connection: it failed at a step, and had no time to say so here.
+pub(crate) fn was_broken_off(error: &Error) -> bool {
+    let broken = |error: &CallError| matches!(error.errno(), Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNREFUSED);
+    matches!(error, Error::Call(error) if broken(error) && error.object.ends_with(NAME))
 }
 
 /// Reads on: a descriptor that init hands over, or `None` at the end, when `answer` is what it said.

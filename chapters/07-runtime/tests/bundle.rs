@@ -119,6 +119,29 @@ fn create_start_exec_kill_delete_in_turn() {
     assert_eq!(bundle.cgroup_directories(), Vec::<PathBuf>::new());
 }
 
+/// Its example asks for ambient capabilities that are not inheritable, which no kernel grants.
+#[test]
+fn runc_s_own_example_has_the_same_capabilities_here_and_there() {
+    let Some(bundle) = Bundle::new(&["grep", "Cap", "/proc/1/status"]) else { return };
+    if !needs::program("runc") {
+        return;
+    }
+    let config = bundle.path().join("config.json");
+    std::fs::remove_file(&config).unwrap();
+    assert!(Command::new("runc").arg("spec").current_dir(bundle.path()).status().unwrap().success());
+    bundle.change(|config| {
+        config["process"]["args"] = json!(["grep", "Cap", "/proc/1/status"]);
+        config["process"]["terminal"] = json!(false);
+    });
+    let ours = bundle.runtime(&["run", &bundle.id()]);
+    let state = bundle.path().join("runc");
+    let mut runc = Command::new("runc");
+    runc.arg("--root").arg(&state).args(["run", &bundle.id()]).current_dir(bundle.path());
+    let theirs = runc.stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(text(&theirs).contains("CapAmb"), "{}", text(&theirs));
+    assert_eq!(text(&ours), text(&theirs));
+}
+
 #[test]
 fn what_cannot_be_executed_has_its_own_exit_code_and_leaves_nothing() {
     let Some(bundle) = Bundle::new(&["nothing"]) else { return };

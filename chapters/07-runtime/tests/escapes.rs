@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use assert_cmd::cargo::cargo_bin;
 use nix::errno::Errno;
@@ -14,14 +16,20 @@ use serde_json::{Value, json};
 /// A bundle with busybox in it, beside a copy of the runtime and a directory of the machine's.
 struct Bundle {
     home: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Programs are copied here and executed at once. A child that another test makes in between would hold the copy open
+/// for writing, and the kernel would refuse to execute it (ETXTBSY).
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Bundle {
     fn new(arguments: &[&str]) -> Option<Self> {
         if !needs::root() || !needs::program("busybox") {
             return None;
         }
-        let bundle = Self { home: tempfile::tempdir().unwrap() };
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let bundle = Self { home: tempfile::tempdir().unwrap(), _alone: alone };
         let bin = bundle.path("rootfs/bin");
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::create_dir(bundle.path("outside")).unwrap();
@@ -107,7 +115,8 @@ fn the_runtimes_own_program_cannot_be_overwritten_from_inside() {
     // The naive form: a program that runs from where it lies.
     let naive = bundle.path("naive");
     std::fs::copy(needs::find_program("busybox").unwrap(), &naive).unwrap();
-    let mut child = Command::new(&naive).args(["sleep", "100"]).spawn().unwrap();
+    // Under another first word busybox would look for a tool of that name, and end.
+    let mut child = Command::new(&naive).arg0("busybox").args(["sleep", "100"]).spawn().unwrap();
     let written = overwrite_program_of(child.id(), || {
         child.kill().unwrap();
         child.wait().unwrap();
