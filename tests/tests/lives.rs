@@ -30,7 +30,8 @@ fn a_whole_life(who: Who) {
     cooper.run(&["restart", "-t", "0", "site"]).ok();
     cooper.run(&["rename", "site", "web"]).ok();
     let greetings = || cooper.run(&["logs", "web"]).ok();
-    while greetings() != "hello\nhello\n" {
+    // Whether it still says goodbye before it is killed depends on the moment.
+    while greetings().matches("hello\n").count() < 2 {
         assert!(Instant::now() < deadline, "{:?}", greetings());
     }
     cooper.run(&["exec", "web", "touch", "/etc/mine"]).ok();
@@ -42,7 +43,7 @@ fn a_whole_life(who: Who) {
     }
     assert!(cooper.run(&["rm", "web"]).code != 0, "a container that runs is not removed by mistake");
     cooper.run(&["stop", "web"]).ok();
-    assert_eq!(greetings(), "hello\nhello\nbye\n");
+    assert!(greetings().ends_with("hello\nbye\n"), "{:?}", greetings());
     assert!(cooper.run(&["ps", "-a"]).ok().contains("Exited (3)"));
     cooper.run(&["rm", "web"]).ok();
     assert!(!cooper.run(&["ps", "-a"]).ok().contains("web"));

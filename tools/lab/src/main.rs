@@ -56,6 +56,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The doctor tries what can only be tried in a child, which is this program again.
+    if let Some(code) = ::doctor::trial::if_asked(std::env::args_os()) {
+        return code;
+    }
     match run(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
