@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn an_example_is_called_as_a_reader_calls_it() {
-        assert_eq!(example("cargo run -q -p ch01-process --example zombie_farm"), Some(("ch01-process", "zombie_farm")));
+        assert_eq!(
+            example("cargo run -q -p ch01-process --example zombie_farm"),
+            Some(("ch01-process", "zombie_farm"))
+        );
         assert_eq!(example("cargo run -q -p ch01-process --example a; rm x"), None);
         assert_eq!(example("cargo run -p lab -- list"), None);
     }
