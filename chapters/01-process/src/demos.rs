@@ -90,7 +90,9 @@ fn inheritance(pid: Pid, others: &BTreeMap<u32, PathBuf>) -> anyhow::Result<Colu
 fn signals(status: &str, field: &str) -> String {
     let mask = status.lines().find_map(|line| line.strip_prefix(field));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    let set = (1..=64).filter(|number| mask & (1 << (number - 1)) != 0).filter_map(Signal::from_number);
+    // The C library keeps 32 and 33 for its threads, and a parent's `posix_spawn` may leave them ignored.
+    let is_set = |number: &i32| mask & (1 << (number - 1)) != 0 && !matches!(number, 32 | 33);
+    let set = (1..=64).filter(is_set).filter_map(Signal::from_number);
     let names: Vec<&str> = set.map(Signal::as_str).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }

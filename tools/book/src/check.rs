@@ -108,12 +108,14 @@ fn difference(page: &Block, result: &Block) -> String {
 
 /// Builds the programs of the workspace that the blocks call, and gives the directory that they are in.
 fn build_programs(house: &House, pages: &[Page]) -> Result<PathBuf> {
-    let mut packages = BTreeSet::new();
+    let (mut packages, mut examples) = (BTreeSet::new(), BTreeSet::new());
     for page in pages {
         for block in console::blocks(&page.name, &page.text)?.iter().filter(|block| block.not_run.is_none()) {
             let words =
                 block.commands.iter().flat_map(|shown| shown.command.split(|c: char| !c.is_alphanumeric() && c != '-'));
             packages.extend(words.filter_map(package).map(str::to_owned));
+            let shown = block.commands.iter().filter_map(|shown| console::example(&shown.command));
+            examples.extend(shown.map(|(_, name)| name.to_owned()));
         }
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -126,6 +128,9 @@ fn build_programs(house: &House, pages: &[Page]) -> Result<PathBuf> {
         cargo.current_dir(house.root()).args(["build", "--quiet", "--bins"]);
         for package in &packages {
             cargo.arg("-p").arg(package);
+        }
+        for example in &examples {
+            cargo.arg("--example").arg(example);
         }
         if !cargo.status().context("cannot run cargo")?.success() {
             bail!("cannot build what the book's commands call");

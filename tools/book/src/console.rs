@@ -8,7 +8,8 @@
 //! ````
 //!
 //! A block runs in a fresh directory with the built programs on its path and nothing of the author's environment. Both
-//! streams are shown as one, as a terminal would; a command that fails shows a last line `[exit 1]`. A block that
+//! streams are shown as one, as a terminal would; a command that fails shows a last line `[exit 1]`. An example is
+//! called as a reader calls it, `cargo run -q -p ch01-process --example zombie_farm`, and is built beforehand. A block that
 //! cannot be executed says why, in a comment right above it: `<!-- not run: needs a terminal -->`.
 
 use std::ffi::OsString;
@@ -116,8 +117,19 @@ pub fn run(block: &Block, directory: &Path, programs: &Path) -> Result<Block> {
     Ok(came_out)
 }
 
+/// The package and the name of the example that a command runs, if it is `cargo run` of one.
+pub fn example(command: &str) -> Option<(&str, &str)> {
+    let (package, name) = command.strip_prefix("cargo run -q -p ")?.split_once(" --example ")?;
+    let word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    (word(package) && word(name)).then_some((package, name))
+}
+
 fn execute(command: &str, directory: &Path, programs: &Path) -> Result<Vec<String>> {
+    // Cargo would find no workspace in the block's directory, and nothing to build.
+    let command = example(command).map_or(command, |(_, name)| name);
     let mut path: OsString = programs.into();
+    path.push(":");
+    path.push(programs.join("examples"));
     path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("exec 2>&1\n{command}")).current_dir(directory).stdin(Stdio::null()).env_clear();
@@ -157,6 +169,16 @@ mod tests {
         let found = blocks("a.md", "```console\n$ env | grep -c CARGO\n```\n").unwrap();
         let came_out = run(&found[0], directory.path(), directory.path()).unwrap();
         assert_eq!(came_out.commands[0].output, ["0", "[exit 1]"]);
+    }
+
+    #[test]
+    fn an_example_is_called_as_a_reader_calls_it() {
+        assert_eq!(
+            example("cargo run -q -p ch01-process --example zombie_farm"),
+            Some(("ch01-process", "zombie_farm"))
+        );
+        assert_eq!(example("cargo run -q -p ch01-process --example a; rm x"), None);
+        assert_eq!(example("cargo run -p lab -- list"), None);
     }
 
     #[test]
