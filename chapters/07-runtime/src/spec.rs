@@ -34,6 +34,22 @@ const UNSUPPORTED: [&str; 18] = [
 /// The largest configuration that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
 
+/// An example to begin from, as `spec` writes it: a shell in `rootfs`, confined. With ids, for an ordinary user who has these.
+///
+/// # References
+/// runc-spec(8)
+pub fn example(rootless: Option<(u32, u32)>) -> Spec {
+    let mut spec = rootless.map_or_else(Spec::default, |(uid, gid)| Spec::rootless(uid, gid));
+    spec.set_hostname(Some("cask".to_owned()));
+    let Some(process) = spec.process_mut() else { return spec };
+    process.set_no_new_privileges(Some(true));
+    // What is inheritable comes back with a file that has capabilities (CVE-2022-29162), and ambient ones need it.
+    let mut capabilities = process.capabilities().clone().unwrap_or_default();
+    capabilities.set_inheritable(None).set_ambient(None);
+    process.set_capabilities(Some(capabilities));
+    spec
+}
+
 /// Reads and checks a bundle's configuration.
 ///
 /// # Errors

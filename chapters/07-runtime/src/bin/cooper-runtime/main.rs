@@ -204,7 +204,7 @@ fn list(state: &StateDir, format: &str, quiet: bool) -> anyhow::Result<u8> {
 
 fn write_spec(rootless: bool) -> anyhow::Result<u8> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let spec = if rootless { Spec::rootless(uid, gid) } else { Spec::default() };
+    let spec = spec::example(rootless.then_some((uid, gid)));
     let file = std::fs::File::create_new("config.json").context("create config.json")?;
     serde_json::to_writer_pretty(file, &spec).context("write config.json")?;
     Ok(0)
