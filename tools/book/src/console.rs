@@ -10,9 +10,12 @@
 //! A block runs in a fresh directory with the built programs on its path and nothing of the author's environment. Both
 //! streams are shown as one, as a terminal would; a command that fails shows a last line `[exit 1]`. An example is
 //! called as a reader calls it, `cargo run -q -p ch01-process --example zombie_farm`, and is built beforehand. A block that
-//! cannot be executed says why, in a comment right above it: `<!-- not run: needs a terminal -->`.
+//! cannot be executed says why, in a comment right above it: `<!-- not run: needs a terminal -->`. One that runs on some
+//! machines only names a command that tells which: `<!-- needs: ch05-cgroups where | grep -q 'can be made' -->`.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -21,6 +24,7 @@ use anyhow::{Context, Result, ensure};
 use crate::placeholder;
 
 const REASON: &str = "<!-- not run:";
+const NEEDS: &str = "<!-- needs:";
 
 /// A block of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Block {
     pub line: usize,
     /// Why it is not executed, if it is not.
     pub not_run: Option<String>,
+    /// The command that succeeds where it can be executed, if that is not everywhere.
+    pub needs: Option<String>,
     /// Its commands.
     pub commands: Vec<Shown>,
 }
@@ -58,7 +64,10 @@ pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
         let length = lines[index + 1..].iter().position(|line| line.trim_end() == "```");
         let length = length.with_context(|| format!("{page}:{}: this block never ends", index + 1))?;
         let above = lines[..index].iter().rev().find(|line| !line.trim().is_empty());
-        let not_run = above.and_then(|line| line.trim().strip_prefix(REASON)?.strip_suffix("-->"));
+        let label = |prefix| {
+            let text = above.and_then(|line| line.trim().strip_prefix(prefix)?.strip_suffix("-->"));
+            text.map(|text: &str| text.trim().to_owned())
+        };
         let mut commands: Vec<Shown> = Vec::new();
         for line in &lines[index + 1..=index + length] {
             match (line.strip_prefix("$ "), commands.last_mut()) {
@@ -68,7 +77,7 @@ pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
             }
         }
         ensure!(!commands.is_empty(), "{page}:{}: a console block without a command", index + 1);
-        blocks.push(Block { line: index + 1, not_run: not_run.map(|reason| reason.trim().to_owned()), commands });
+        blocks.push(Block { line: index + 1, not_run: label(REASON), needs: label(NEEDS), commands });
         index += length + 2;
     }
     Ok(blocks)
@@ -122,6 +131,31 @@ pub fn example(command: &str) -> Option<(&str, &str)> {
     let (package, name) = command.strip_prefix("cargo run -q -p ")?.split_once(" --example ")?;
     let word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     (word(package) && word(name)).then_some((package, name))
+}
+
+/// Whether this machine has what the block needs.
+///
+/// # Errors
+/// There is no shell.
+pub fn can_run(block: &Block, directory: &Path, programs: &Path) -> Result<bool> {
+    let Some(needs) = &block.needs else { return Ok(true) };
+    Ok(!execute(needs, directory, programs)?.last().is_some_and(|line| line.starts_with("[exit ")))
+}
+
+/// Gives its owner back every right on what a block made: overlayfs keeps a directory that even its owner may not list, and
+/// what cannot be listed cannot be removed.
+///
+/// # Errors
+/// A directory that cannot be changed or listed.
+pub fn open_up(directory: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn execute(command: &str, directory: &Path, programs: &Path) -> Result<Vec<String>> {
@@ -179,6 +213,26 @@ mod tests {
         );
         assert_eq!(example("cargo run -q -p ch01-process --example a; rm x"), None);
         assert_eq!(example("cargo run -p lab -- list"), None);
+    }
+
+    #[test]
+    fn a_block_that_needs_something_runs_only_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "<!-- needs: test -d there -->\n```console\n$ true\n```\n";
+        let block = &blocks("a.md", text).unwrap()[0];
+        assert!(!can_run(block, directory.path(), directory.path()).unwrap());
+        std::fs::create_dir(directory.path().join("there")).unwrap();
+        assert!(can_run(block, directory.path(), directory.path()).unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_nobody_may_list_is_opened_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = directory.path().join("outer/closed");
+        std::fs::create_dir_all(&closed).unwrap();
+        std::fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+        open_up(directory.path()).unwrap();
+        assert_eq!(closed.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
