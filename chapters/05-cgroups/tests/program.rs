@@ -116,6 +116,17 @@ fn a_crowd_waits_and_v2_counts_for_how_long() {
 }
 
 #[test]
+fn who_is_moved_in_after_the_start_leaves_children_outside() {
+    if !usable() {
+        return;
+    }
+    let examples = std::path::Path::new(env!("CARGO_BIN_EXE_ch05-cgroups")).with_file_name("examples");
+    let output = Command::new(examples.join("late_entry")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
 fn what_was_found_is_explained() {
     let text = output(&["where"]);
     assert!(text.starts_with("found: "), "{text}");

@@ -230,7 +230,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let closed = directory.path().join("outer/closed");
         std::fs::create_dir_all(&closed).unwrap();
-        std::fs::set_permissions(&closed, Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         open_up(directory.path()).unwrap();
         assert_eq!(closed.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }

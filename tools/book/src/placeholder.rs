@@ -5,11 +5,13 @@
 type Shape = fn(&str) -> usize;
 
 /// Each placeholder with a function that says how many bytes at the start of a text it covers.
-const SHAPES: [(&str, Shape); 8] = [
+const SHAPES: [(&str, Shape); 10] = [
     ("[PID]", |text| run(text, |c| c.is_ascii_digit())),
     ("[UID]", |text| run(text, |c| c.is_ascii_digit())),
     ("[INODE]", |text| run(text, |c| c.is_ascii_digit())),
     ("[BYTES]", |text| run(text, |c| c.is_ascii_digit())),
+    ("[COUNT]", |text| run(text, |c| c.is_ascii_digit())),
+    ("[MS]", |text| run(text, |c| c.is_ascii_digit())),
     ("[SECONDS]", |text| run(text, |c| c.is_ascii_digit() || c == '.')),
     ("[ID]", |text| run(text, |c| c.is_ascii_hexdigit())),
     ("[DIGEST]", digest),
