@@ -150,7 +150,10 @@ fn build_programs(house: &House, pages: &[Page]) -> Result<PathBuf> {
 
 /// The package that builds the program called `word`, if it is one of ours.
 fn package(word: &str) -> Option<&str> {
-    let is_chapter = word.starts_with("ch") && word.get(2..4)?.bytes().all(|byte| byte.is_ascii_digit());
+    let is_chapter = word.starts_with("ch")
+        && word.get(2..4)?.bytes().all(|byte| byte.is_ascii_digit())
+        // Groups and files are called after a chapter's program: `ch05-$PPID`.
+        && word.get(4..)?.strip_prefix('-')?.starts_with(|c: char| c.is_ascii_alphabetic());
     match word {
         "cooper" | "probe" => Some(word),
         "cooper-runtime" => Some("ch07-runtime"),
