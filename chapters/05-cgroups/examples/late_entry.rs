@@ -6,7 +6,6 @@
 //!
 //! Run it as root, or in a cgroup that was delegated to you: `cargo run -p ch05-cgroups --example late_entry`.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use process::channel::Inside;
 use process::{CallError, CloneArgs, Pid, PidFd, ProcessStep, Program, Signal, Step, spawn};
 
 /// The guest: forks, and leaves a note of the child's pid.
-const GUEST: &str = "sleep 60 & echo $! > note.new; mv note.new note; wait";
+const GUEST: &str = "sleep 60 & echo $! > note; wait";
 
 fn main() -> anyhow::Result<()> {
     println!("moved in after the start: {}", outcome("late", moved_in)?);
@@ -72,14 +71,17 @@ fn outcome(name: &str, start: fn(&Cgroup) -> anyhow::Result<(PidFd, Pid)>) -> an
     Ok(format!("{members} of 2 processes are members; the group is killed, and {rest}"))
 }
 
-/// The pid of the guest's child, as soon as it is noted.
+/// The pid of the guest's child, as soon as it is noted: a line of a single write, by the shell itself.
 fn sleeper() -> anyhow::Result<Pid> {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !Path::new("note").exists() {
+    loop {
+        let note = std::fs::read_to_string("note").unwrap_or_default();
+        if let Some(pid) = note.strip_suffix('\n') {
+            return Ok(pid.parse()?);
+        }
         ensure!(Instant::now() < deadline, "the guest does not start");
         std::thread::sleep(Duration::from_millis(2));
     }
-    Ok(std::fs::read_to_string("note")?.trim().parse()?)
 }
 
 /// Whether it runs; one that has ended and that nobody has waited for does not.
