@@ -6,14 +6,14 @@
 //!
 //! Run it: `cargo run -p ch01-process --example raw_terminal`.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 use process::pty::{self, RawMode};
-use process::{Pid, PidFd, Signal};
+use process::{CloneArgs, ProcessStep, Program, spawn};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 fn main() -> anyhow::Result<()> {
@@ -64,22 +64,26 @@ fn work(ending: &str) -> anyhow::Result<()> {
 /// Runs a holder on a terminal of its own, ends it, and looks at the terminal.
 fn outcome(way: &str, ending: &str) -> anyhow::Result<&'static str> {
     let terminal = pty::open(Path::new("/dev/ptmx"))?;
-    let mut holder = Command::new(std::env::current_exe()?)
-        .args([way, ending])
-        .stdin(Stdio::from(terminal.peer.try_clone()?))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    BufReader::new(holder.stdout.take().context("its output")?).read_line(&mut String::new())?;
+    let (said, saying) = std::io::pipe().context("pipe")?;
+    let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
+    let streams = [terminal.peer.as_raw_fd(), saying.as_raw_fd(), nowhere.as_raw_fd()];
+    let arguments = vec![std::env::current_exe()?.into_os_string(), way.into(), ending.into()];
+    let steps = [
+        ProcessStep::Stdio(streams),
+        // Whoever runs us in the background of a script has us ignore SIGINT, and the holder with us.
+        ProcessStep::ResetSignals,
+        ProcessStep::CloseOnExec { preserve: 0 },
+        ProcessStep::Exec(Program { arguments, environment: Vec::new() }),
+    ];
+    let mut holder = spawn(&CloneArgs::default(), &steps)?;
+    holder.run_to_exec()?;
+    drop(saying);
+    BufReader::new(said).read_line(&mut String::new())?;
     if let Ok(signal) = process::signals::parse(ending) {
-        end(&holder, signal)?;
+        holder.pidfd().signal(signal)?;
     }
-    holder.wait()?;
+    holder.pidfd().wait()?;
     Ok(if is_raw(terminal.peer.as_fd())? { "stays raw" } else { "given back" })
-}
-
-fn end(holder: &std::process::Child, signal: Signal) -> anyhow::Result<()> {
-    Ok(PidFd::open(Pid::new(holder.id().cast_signed())?)?.signal(signal)?)
 }
 
 fn is_raw(terminal: BorrowedFd<'_>) -> anyhow::Result<bool> {
