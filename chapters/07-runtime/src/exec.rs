@@ -7,7 +7,7 @@ use namespaces::{IsolateError, Plan, isolate};
 use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use privileges::step::LISTENER;
-use process::{ChildError, Event, ProcessStep, Signal, Spawned};
+use process::{ChildError, Event, ProcessStep, Spawned};
 
 use crate::agent;
 use crate::create::{Started, Stdio};
@@ -76,13 +76,14 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         (isolated, _) => isolated?.child,
     };
     child.go()?;
-    let console = run_to_exec(&mut child, &spec, &still).inspect_err(|_| {
-        // Where our side failed, the child waits for it. Else it has ended, and been reaped, having said why; that is
-        // the error to report, and neither call finds it any more.
-        let _ = child.pidfd().signal(Signal::SIGKILL);
-        let _ = child.pidfd().wait();
-    })?;
-    Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console })
+    match run_to_exec(&mut child, &spec, &still) {
+        Ok(console) => Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console }),
+        Err(error) => {
+            // Where our side failed, the child waits for it.
+            child.discard();
+            Err(error)
+        }
+    }
 }
 
 /// Lets the child go through its checkpoints; returns the terminal's master, if it makes one.
@@ -111,8 +112,7 @@ fn is_full(error: &IsolateError) -> bool {
 
 fn move_in(child: Spawned, cgroup: &Cgroup) -> Result<Spawned, Error> {
     if let Err(error) = cgroup.add(child.pid()) {
-        child.pidfd().signal(Signal::SIGKILL)?;
-        child.pidfd().wait()?;
+        child.discard();
         return Err(error.into());
     }
     Ok(child)

@@ -60,11 +60,11 @@ pub enum RootChain {
 
 /// All containers of an engine.
 #[derive(Debug, Default)]
-pub(crate) struct Survey {
+pub struct Survey {
     /// Those that can be read, newest first.
-    pub(crate) sound: Vec<Container>,
-    /// Those that cannot, and why.
-    pub(crate) damaged: Vec<(ContainerId, CallError)>,
+    pub sound: Vec<Container>,
+    /// Those that a bad disk or a careless hand has spoilt, and what is wrong with their records. `rm -f` removes them.
+    pub damaged: Vec<(ContainerId, CallError)>,
 }
 
 /// What a prune removed.
@@ -140,7 +140,7 @@ impl Engine {
         &self.monitor
     }
 
-    /// The containers, newest first. One whose record cannot be read is not among them: see [`Engine::damaged`].
+    /// The containers, newest first. One whose record cannot be read is not among them: see [`Engine::survey`].
     ///
     /// # Errors
     /// Those of reading the directories. A container that another process is just removing is no error.
@@ -154,16 +154,11 @@ impl Engine {
         Ok(containers)
     }
 
-    /// Containers that a bad disk or a careless hand has spoilt, with what is wrong with their records. `rm -f` removes them.
+    /// Reads every container's record.
     ///
     /// # Errors
-    /// As [`Engine::list`].
-    pub fn damaged(&self) -> Result<Vec<(ContainerId, CallError)>> {
-        Ok(self.survey()?.damaged)
-    }
-
-    /// Looks at every container's record.
-    pub(crate) fn survey(&self) -> Result<Survey> {
+    /// Those of reading the directories.
+    pub fn survey(&self) -> Result<Survey> {
         let mut survey = Survey::default();
         for id in self.ids()? {
             match Container::load(&self.paths, &id) {

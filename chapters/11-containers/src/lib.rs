@@ -61,7 +61,7 @@ mod watcher;
 pub use attachment::{AttachOptions, Attachment};
 pub use console::Ended;
 pub use detach::DetachKeys;
-pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain};
+pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain, Survey};
 pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use framing::{Stream, Unframer};

@@ -59,7 +59,7 @@ fn a_spoilt_record_hides_no_other_container_and_can_be_removed() {
     std::fs::write(spoilt.directory().join("container.json"), "{ \"id\": ").unwrap();
     let listed = sandbox.engine.list(containers::All::Yes).unwrap();
     assert_eq!(listed.iter().map(|it| it.id()).collect::<Vec<_>>(), [sound.id()]);
-    let damaged = sandbox.engine.damaged().unwrap();
+    let damaged = sandbox.engine.survey().unwrap().damaged;
     assert_eq!(damaged[0].0, *spoilt.id());
     assert!(damaged[0].1.to_string().contains("container.json"), "{}", damaged[0].1);
     let mine = sandbox.engine.volumes().ensure(Some("mine")).unwrap().0;
@@ -68,7 +68,7 @@ fn a_spoilt_record_hides_no_other_container_and_can_be_removed() {
     let id = sandbox.engine.resolve(spoilt.id().short()).unwrap();
     assert!(sandbox.engine.remove(&id, RemoveOptions::default()).is_err(), "not by mistake");
     sandbox.engine.remove(&id, RemoveOptions { force: true, volumes: false }).unwrap();
-    assert!(sandbox.engine.damaged().unwrap().is_empty() && !spoilt.directory().exists());
+    assert!(sandbox.engine.survey().unwrap().damaged.is_empty() && !spoilt.directory().exists());
     sandbox.engine.remove_volume(&mine.name).unwrap();
     // Its name is free again.
     sandbox.create(CreateOptions { name: Some(spoilt.name().into()), ..sh("true") }).unwrap();

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use containers::{Engine, RemoveOptions, StartOptions, processes};
+use containers::{All, Engine, RemoveOptions, StartOptions, processes};
 use images::{Image, builtin};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -26,7 +26,7 @@ pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Vec<
     let filters = Filters::parse(&query, &summary::FILTERS)?;
     let limit = number(&query, "limit")?.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
     let all = flag(&query, "all") || limit.is_some();
-    let list = api.call(move |engine| summary::list(engine, all, &filters)).await?;
+    let list = api.call(move |engine| summary::list(engine.list(All::Yes)?, all, &filters)).await?;
     let now = Timestamp::now();
     let shown = list.iter().take(limit.unwrap_or(usize::MAX));
     Ok(Json(shown.map(|summary| summary.json(now)).collect()))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use containers::{All, Container, Engine, Life, MountKind, PortMapping, Status};
+use containers::{Container, Life, MountKind, PortMapping, Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -22,22 +22,21 @@ pub struct Summary {
     pub life: Life,
 }
 
-/// The containers that a listing shows, the newest first. Without `all` only live ones, unless a filter asks
-/// for a status.
+/// Those of `containers` that a listing shows, in their order. Without `all` only live ones, unless a filter asks for a
+/// status.
 ///
 /// # Errors
 /// State that cannot be read. A container that is removed meanwhile is no error: it is left out.
-pub fn list(engine: &Engine, all: bool, filters: &Filters) -> Result<Vec<Summary>, ApiError> {
+pub fn list(containers: Vec<Container>, all: bool, filters: &Filters) -> Result<Vec<Summary>, ApiError> {
     let all = all || filters.has("status") || filters.has("exited");
     let mut list = Vec::new();
-    for container in engine.list(All::Yes)? {
+    for container in containers {
         let life = container.life()?;
         let summary = Summary { container, life };
         if (all || summary.life.status.is_live()) && summary.passes(filters) {
             list.push(summary);
         }
     }
-    list.sort_by_key(|summary| std::cmp::Reverse(summary.container.record().created));
     Ok(list)
 }
 

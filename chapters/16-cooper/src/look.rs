@@ -34,12 +34,12 @@ impl Ps {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let filters = self.listing.filters(&summary::FILTERS)?;
         let last = self.last.or(self.latest.then_some(1));
-        let engine = place.engine()?;
-        for (id, error) in engine.damaged()? {
+        let survey = place.engine()?.survey()?;
+        for (id, error) in survey.damaged {
             eprintln!("cooper: container {}: {error}", id.short());
             eprintln!("hint: `cooper rm -f {}` removes it", id.short());
         }
-        let mut rows = summary::list(&engine, self.all || last.is_some(), &filters).map_err(message)?;
+        let mut rows = summary::list(survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
         rows.truncate(last.unwrap_or(usize::MAX));
         crate::stdout::print(format_args!("{}", render_containers(&rows, &self.listing, Timestamp::now())));
         Ok(0)
