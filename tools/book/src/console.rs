@@ -7,11 +7,12 @@
 //! ```
 //! ````
 //!
-//! A block runs in a fresh directory with the built programs on its path and nothing of the author's environment. Both
-//! streams are shown as one, as a terminal would; a command that fails shows a last line `[exit 1]`. An example is
-//! called as a reader calls it, `cargo run -q -p ch01-process --example zombie_farm`, and is built beforehand. A block that
-//! cannot be executed says why, in a comment right above it: `<!-- not run: needs a terminal -->`. One that runs on some
-//! machines only names a command that tells which: `<!-- needs: ch05-cgroups where | grep -q 'can be made' -->`.
+//! A command that takes several lines goes on after `> `, as in a terminal. A block runs in a fresh directory with the
+//! built programs on its path and nothing of the author's environment. Both streams are shown as one, as a terminal would;
+//! a command that fails shows a last line `[exit 1]`. An example is called as a reader calls it, `cargo run -q -p
+//! ch01-process --example zombie_farm`, and is built beforehand. A block that cannot be executed says why, in a comment
+//! right above it: `<!-- not run: needs a terminal -->`. One that runs on some machines only names a command that tells
+//! which: `<!-- needs: ch05-cgroups where | grep -q 'can be made' -->`.
 
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -72,6 +73,11 @@ pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
         for line in &lines[index + 1..=index + length] {
             match (line.strip_prefix("$ "), commands.last_mut()) {
                 (Some(command), _) => commands.push(Shown { command: command.to_owned(), output: Vec::new() }),
+                // As a shell asks for the rest: the command goes on.
+                (None, Some(last)) if last.output.is_empty() && line.starts_with("> ") => {
+                    last.command.push('\n');
+                    last.command.push_str(&line[2..]);
+                }
                 (None, Some(last)) => last.output.push((*line).to_owned()),
                 (None, None) => anyhow::bail!("{page}:{}: output before the first command", index + 2),
             }
@@ -93,7 +99,7 @@ pub fn replace(text: &str, blocks: &[Block]) -> String {
         index += 1;
         if let Some(block) = blocks.iter().find(|block| block.line == index) {
             for shown in &block.commands {
-                out.push(format!("$ {}", shown.command));
+                out.push(format!("$ {}", shown.command.replace('\n', "\n> ")));
                 out.extend(shown.output.iter().cloned());
             }
             while index < lines.len() && lines[index].trim_end() != "```" {
@@ -195,6 +201,16 @@ mod tests {
         // `false` failed, and the page did not say so.
         assert_eq!(came_out.commands[1].output, ["[exit 1]"]);
         assert_eq!(replace(TEXT, &[came_out]), TEXT.replace("$ false\n", "$ false\n[exit 1]\n"));
+    }
+
+    #[test]
+    fn a_command_of_several_lines_is_one_command() {
+        let text = "```console\n$ cat <<END\n> a\n> > b\n> END\na\n> b\n```\n";
+        let found = blocks("a.md", text).unwrap();
+        assert_eq!(found[0].commands[0].command, "cat <<END\na\n> b\nEND");
+        let directory = tempfile::tempdir().unwrap();
+        let came_out = run(&found[0], directory.path(), directory.path()).unwrap();
+        assert_eq!(replace(text, &[came_out]), text);
     }
 
     #[test]
