@@ -170,6 +170,14 @@ impl Cgroup {
         self.tree.set_motion(&self.path, Motion::Running)
     }
 
+    /// Whether somebody has stopped the members ([`Cgroup::freeze`]). A group that does not exist is not frozen.
+    ///
+    /// # Errors
+    /// Those of reading its state.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        self.tree.is_frozen(&self.path)
+    }
+
     /// Kills every member, also those that fork meanwhile, and waits until none is left.
     ///
     /// # Errors

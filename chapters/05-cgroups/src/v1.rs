@@ -153,6 +153,11 @@ impl Tree for V1 {
         }
     }
 
+    fn is_frozen(&self, path: &CgroupPath) -> Result<bool, Error> {
+        let Ok(directory) = self.directory(Controller::Freezer, path) else { return Ok(false) };
+        Ok(file::read_if_any(&directory.join("freezer.state"))?.is_some_and(|state| state.trim() != "THAWED"))
+    }
+
     /// Frozen members cannot fork while the list is read; the signal reaches them when they are thawed.
     fn kill(&self, path: &CgroupPath) -> Result<(), Error> {
         let frozen = self.set_motion(path, Motion::Frozen);
