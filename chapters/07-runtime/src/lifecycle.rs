@@ -157,6 +157,10 @@ fn end(record: &Record) -> Result<(), Error> {
         // It is gone: the machine was restarted, or somebody was quicker.
         Err(_) => return Ok(()),
     };
+    // As a rule the first process was the last one.
+    if cgroup.remove_if_empty() {
+        return Ok(());
+    }
     cgroup.kill()?;
     Ok(cgroup.remove()?)
 }
