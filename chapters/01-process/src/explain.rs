@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -45,16 +45,30 @@ impl fmt::Display for Format {
 ///
 /// The first call of a process counts; later ones change nothing.
 pub fn install(format: Format) {
-    // The only error is that a subscriber is installed already, and then that one stays.
-    let _ = tracing::subscriber::set_global_default(Teller { format, began: Instant::now() });
+    install_listener(move |told, at| {
+        let line = match format {
+            Format::Story => story(told),
+            Format::Json => json(told, at.as_micros()),
+        };
+        // Standard error may be closed; the story is then for nobody.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    });
 }
 
-struct Teller {
-    format: Format,
+/// Tells every step of this process from now on to `hear`, with the time since now.
+///
+/// The first call of a process counts, of this and of [`install`]; later ones change nothing.
+pub fn install_listener(hear: impl Fn(&Told, Duration) + Send + Sync + 'static) {
+    // The only error is that a subscriber is installed already, and then that one stays.
+    let _ = tracing::subscriber::set_global_default(Teller { hear, began: Instant::now() });
+}
+
+struct Teller<F> {
+    hear: F,
     began: Instant,
 }
 
-impl Subscriber for Teller {
+impl<F: Fn(&Told, Duration) + Send + Sync + 'static> Subscriber for Teller<F> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target() == TARGET
     }
@@ -68,12 +82,7 @@ impl Subscriber for Teller {
             man: String::new(),
         };
         event.record(&mut told);
-        let line = match self.format {
-            Format::Story => story(&told),
-            Format::Json => json(&told, self.began.elapsed().as_micros()),
-        };
-        // Standard error may be closed; the story is then for nobody.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        (self.hear)(&told, self.began.elapsed());
     }
 
     // Narration uses no spans.

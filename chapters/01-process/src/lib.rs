@@ -10,7 +10,7 @@
 //! - signals are passed on, orphans are reaped, and a terminal is given back as it was found.
 //!
 //! # Reading order
-//! [`spawn`](crate::spawn()) (the spine), [`step`], with `descriptors` and [`program`]; [`channel`], [`pid`], [`signals`],
+//! [`spawn`](crate::spawn()) (the spine), [`step`], with `descriptors`, [`scheduling`] and [`program`]; [`channel`], [`pid`], [`signals`],
 //! [`reaper`] and its other form, the tiny [`init`], which share `passed_on`; [`pty`]. Then what all chapters use:
 //! [`error`], [`narrate`] and [`explain`], [`state`], and for tests [`needs`].
 
@@ -26,6 +26,7 @@ pub mod pid;
 pub mod program;
 pub mod pty;
 pub mod reaper;
+pub mod scheduling;
 pub mod signals;
 pub mod spawn;
 pub mod state;
@@ -37,6 +38,7 @@ pub use error::{CallError, During};
 pub use nix::sys::resource::Resource;
 pub use pid::{ExitStatus, Pid, PidFd};
 pub use program::Program;
+pub use scheduling::{IoClass, IoPriority, Scheduling};
 pub use signals::Signal;
 pub use spawn::{CloneArgs, Event, Spawned, refuse_threads, spawn};
 pub use step::{ProcessStep, Step};

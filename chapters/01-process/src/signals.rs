@@ -121,6 +121,17 @@ impl fmt::Display for Signal {
     }
 }
 
+/// Lets this process end quietly when whoever reads its output goes away (`| head`), as other programs do. Rust's
+/// own start ignores SIGPIPE, and what prints then panics.
+///
+/// Only for programs that do nothing but print from here on: a hook or a peer that closes its end would end them, too.
+///
+/// # References
+/// pipe(7), signal(7)
+pub fn end_by_broken_pipe() {
+    sys::end_by_broken_pipe();
+}
+
 /// Reads a signal as people write it: `SIGTERM`, `term`, `15`, `RTMIN+3`.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use crate::channel::Inside;
 use crate::error::{CallError, During};
 use crate::program::Program;
 use crate::pty::{self, Size};
+use crate::scheduling::{self, IoPriority, Scheduling};
 use crate::signals::Signal;
 use crate::{descriptors, step, sys};
 
@@ -64,6 +65,14 @@ pub enum ProcessStep {
     Limit(Resource, u64, u64),
     /// How readily the kernel picks this process when memory runs out: -1000 (never) to 1000 (first).
     OomScore(i32),
+    /// The turn at a disk.
+    IoPriority(IoPriority),
+    /// The turn on a CPU.
+    Scheduling(Scheduling),
+    /// The CPUs to run on.
+    Affinity(Vec<usize>),
+    /// As which Linux the process shows itself: `PER_LINUX32` makes `uname` say i686.
+    Personality(u64),
     /// The working directory. It must lie inside the root.
     ChangeDirectory(PathBuf),
     /// The file creation mask.
@@ -103,6 +112,10 @@ impl Step for ProcessStep {
             Self::DieWithParent(_) => "prctl",
             Self::Limit(..) => "setrlimit",
             Self::OomScore(_) => "oom_score_adj",
+            Self::IoPriority(_) => "ioprio_set",
+            Self::Scheduling(_) => "sched_setattr",
+            Self::Affinity(_) => "sched_setaffinity",
+            Self::Personality(_) => "personality",
             Self::ChangeDirectory(_) => "chdir",
             Self::Umask(_) => "umask",
             Self::CloseOnExec { .. } => "close_range",
@@ -129,6 +142,10 @@ impl Step for ProcessStep {
             Self::DieWithParent(signal) => die_with_parent(*signal, channel),
             Self::Limit(resource, soft, hard) => limit(*resource, *soft, *hard),
             Self::OomScore(score) => set_oom_score(*score),
+            Self::IoPriority(priority) => scheduling::set_io_priority(*priority),
+            Self::Scheduling(wanted) => scheduling::set_scheduling(wanted),
+            Self::Affinity(cpus) => scheduling::set_affinity(cpus),
+            Self::Personality(persona) => scheduling::set_personality(*persona),
             Self::ChangeDirectory(path) => change_directory(path),
             Self::Umask(mask) => {
                 step!(1, "umask", "umask(2)", "what new files are not allowed", "{mask:03o}");

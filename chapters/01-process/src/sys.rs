@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 
+use crate::scheduling::Scheduling;
+
 /// `struct clone_args` of `linux/sched.h`, as of Linux 5.7 (88 bytes).
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
@@ -156,6 +158,48 @@ pub(crate) fn reset_signals() {
         let none: libc::sigset_t = std::mem::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// Sets the caller's turn at a disk.
+pub(crate) fn set_io_priority(class: u16, level: u8) -> Result<(), Errno> {
+    const WHO_PROCESS: libc::c_int = 1;
+    let value = libc::c_int::from(class) << 13 | libc::c_int::from(level);
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) }).map(drop)
+}
+
+/// `struct sched_attr` of `linux/sched/types.h`, in its first form, which every kernel takes.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// Sets the caller's turn on a CPU.
+pub(crate) fn set_scheduling(wanted: &Scheduling) -> Result<(), Errno> {
+    let Scheduling { policy, flags, nice, priority, runtime, deadline, period } = *wanted;
+    let size = size_of::<SchedAttr>() as u32;
+    let attr = SchedAttr { size, policy, flags, nice, priority, runtime, deadline, period };
+    // SAFETY: the kernel reads `size` bytes of a live value in its own layout.
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// Sets the caller's execution domain.
+pub(crate) fn set_personality(persona: u64) -> Result<(), Errno> {
+    // SAFETY: a number only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
+}
+
+/// Gives SIGPIPE its default action: it ends the process.
+pub(crate) fn end_by_broken_pipe() {
+    // SAFETY: the default action runs no code of ours; nothing but this signal's disposition changes.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Borrows a descriptor by its number.

@@ -130,6 +130,12 @@ fn bind(root: &Root, device: &Device) -> Result<(), CallError> {
         Err(error) if error.errno() == nix::errno::Errno::EEXIST => {}
         Err(error) => return Err(error),
     }
+    let stat = rustix::fs::fstat(&mount).during("fstat", device.path.display())?;
+    let (major, minor) = device.number;
+    if FileType::from_raw_mode(stat.st_mode) != device.kind || stat.st_rdev != makedev(major, minor) {
+        let reason = format!("the machine has another node there than {major}:{minor}, and none can be made");
+        return Err(CallError::refused("bind device", device.path.display(), reason));
+    }
     let target = root.open_in(&device.path, OFlags::PATH | OFlags::NOFOLLOW)?;
     mount.attach(target.as_fd())
 }

@@ -7,6 +7,7 @@
 //! - [`root`]: paths that stay inside a root, and [`resolver`]: how;
 //! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
 //! - `late`: what kernels before 5.12 do instead; [`id_mapped`]: a bind mount whose files have the right owner;
+//! - `copy_up`: a tmpfs that begins with what the image has;
 //! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
 //! - [`self_exe`]: the engine's own program file, out of a container's reach;
 //! - [`standard`]: what programs expect to find mounted;
@@ -16,6 +17,7 @@
 //! # References
 //! pivot_root(2), openat2(2), mount_namespaces(7), fsopen(2), open_tree(2), move_mount(2), mount_setattr(2)
 
+mod copy_up;
 pub mod devices;
 pub mod id_mapped;
 mod late;

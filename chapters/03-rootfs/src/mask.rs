@@ -9,7 +9,7 @@ use rustix::fs::{FileType, OFlags, makedev};
 use rustix::mount::MountAttrFlags;
 
 use crate::late::Late;
-use crate::mount::{DetachedMount, Recursion};
+use crate::mount::{DetachedMount, Propagation, Recursion};
 use crate::root::Root;
 use crate::sys::{self, MountAttr};
 
@@ -100,6 +100,20 @@ pub fn make_root_read_only() -> Result<(), CallError> {
     let attr = MountAttr { attr_set: u64::from(attributes.bits()), ..Default::default() };
     match sys::mount_setattr(root.as_fd(), false, &attr) {
         Err(Errno::ENOSYS) => Late::Attributes(attributes).apply(root.as_fd()),
+        set => set.during("mount_setattr", "/"),
+    }
+}
+
+/// Sets how mounts travel from the root mount on.
+///
+/// # Errors
+/// Those of `mount_setattr(2)`.
+pub(crate) fn propagate_root(propagation: Propagation) -> Result<(), CallError> {
+    step!(3, "mount_setattr", "mount_namespaces(7)", "how mounts travel from here on", "/ {propagation:?}");
+    let root = Root::open(Path::new("/"))?;
+    let attr = MountAttr { propagation: propagation.flag(), ..MountAttr::default() };
+    match sys::mount_setattr(root.as_fd(), false, &attr) {
+        Err(Errno::ENOSYS) => Late::Propagation(propagation, Recursion::One).apply(root.as_fd()),
         set => set.during("mount_setattr", "/"),
     }
 }

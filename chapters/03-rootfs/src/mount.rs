@@ -16,6 +16,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use crate::copy_up;
 use crate::late::Late;
 use crate::options::MountOptions;
 use crate::root::Root;
@@ -44,6 +45,8 @@ pub enum Source {
     },
     /// A directory or file of the machine, seen a second time.
     Bind(PathBuf, Recursion),
+    /// What is mounted there already: only its attributes change.
+    Mounted,
     /// A detached mount that the parent has made, behind an inherited descriptor: what needs power over the machine.
     Prepared {
         /// The descriptor's number.
@@ -82,6 +85,8 @@ pub struct MountEntry {
     pub reach: Recursion,
     /// How events propagate, and how far down.
     pub propagation: Option<(Propagation, Recursion)>,
+    /// Whether the mount begins with what lies in its place.
+    pub copy_up: bool,
 }
 
 /// A mount that is attached nowhere yet. It is gone when dropped.
@@ -219,7 +224,7 @@ impl AsFd for DetachedMount {
 }
 
 impl Propagation {
-    fn flag(self) -> u64 {
+    pub(crate) fn flag(self) -> u64 {
         match self {
             Self::Private => libc::MS_PRIVATE,
             Self::Slave => libc::MS_SLAVE,
@@ -248,9 +253,17 @@ impl MountEntry {
         let mount = match &self.source {
             Source::Filesystem { kind, source, options } => {
                 step!(3, "fsmount", "fsmount(2)", "mount a file system of its own", "{kind} on {target}");
-                DetachedMount::filesystem(kind, source, options, self.attributes)
-                    .map_err(|error| in_place(error, &self.target))?
+                // What is copied into it must be written before nobody may write any more.
+                let first = if self.copy_up { MountAttrFlags::empty() } else { self.attributes };
+                let mount = DetachedMount::filesystem(kind, source, options, first)
+                    .map_err(|error| in_place(error, &self.target))?;
+                if self.copy_up {
+                    copy_up::copy_up(root, &self.target, mount.as_fd())?;
+                    mount.set(self.attributes, Recursion::One)?;
+                }
+                mount
             }
+            Source::Mounted => return self.remount(root),
             Source::Bind(path, recursion) => {
                 step!(3, "open_tree", "open_tree(2)", "show a place twice", "{} on {target}", path.display());
                 let mount = DetachedMount::bind(path, *recursion)?;
@@ -272,6 +285,31 @@ impl MountEntry {
         mount.attach(place.as_fd()).map_err(|error| in_place(error, &self.target))
     }
 }
+
+impl MountEntry {
+    /// Changes the attributes of what is mounted on the target.
+    fn remount(&self, root: &Root) -> Result<(), CallError> {
+        let target = self.target.display();
+        step!(3, "mount_setattr", "mount_setattr(2)", "change a mount that is there", "{target}");
+        let place = mount_point(root, &self.target, true)?;
+        let attr = MountAttr {
+            attr_set: u64::from(self.attributes.bits()),
+            attr_clr: u64::from((MOUNT_ATTRIBUTES - self.attributes).bits()),
+            ..MountAttr::default()
+        };
+        sys::mount_setattr(place.as_fd(), self.reach == Recursion::All, &attr).during("mount_setattr", &target).map_err(
+            |error| {
+                if error.errno() == nix::errno::Errno::EINVAL { error.with("nothing is mounted there") } else { error }
+            },
+        )
+    }
+}
+
+/// What a remount sets anew as a whole.
+const MOUNT_ATTRIBUTES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 /// Opens the place for a mount inside the root; makes it if it is missing.
 ///

@@ -18,9 +18,27 @@ pub struct MountOptions {
     pub reach: Recursion,
     /// Propagation, and how far down.
     pub propagation: Option<(Propagation, Recursion)>,
+    /// Change the mount that is there already.
+    pub remount: bool,
+    /// A tmpfs that begins with what the image has in its place.
+    pub copy_up: bool,
     /// What is left: options of the file system itself.
     pub data: Vec<(String, Option<String>)>,
 }
+
+/// Every option that is understood, whatever file system it stands beside. What is in no list is the file system's own.
+#[rustfmt::skip]
+pub const NAMES: [&str; 61] = [
+    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
+    "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime",
+    "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap",
+    "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
+    "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable",
+    "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync", "tmpcopyup", "unbindable",
+];
+
+/// Of these, what a superblock has: for a bind mount, which shares one, they mean nothing, as to mount(8).
+pub const OF_SUPERBLOCKS: [&str; 4] = ["dirsync", "lazytime", "mand", "sync"];
 
 /// `MOUNT_ATTR_NOSYMFOLLOW`, Linux 5.14: no link of this mount is followed.
 const NOSYMFOLLOW: MountAttrFlags = MountAttrFlags::from_bits_retain(0x0020_0000);
@@ -33,6 +51,8 @@ impl Default for MountOptions {
             attributes: MountAttrFlags::empty(),
             reach: Recursion::One,
             propagation: None,
+            remount: false,
+            copy_up: false,
             data: Vec::new(),
         }
     }
@@ -59,10 +79,20 @@ impl MountOptions {
         use Propagation::{Private, Shared, Slave, Unbindable};
         use Recursion::{All, One};
         match option {
-            "" | "defaults" | "async" | "nomand" => {}
-            "rw" | "suid" | "dev" | "exec" | "atime" | "diratime" | "symfollow" => self.clear(option),
+            "" | "defaults" => {}
+            // How much the kernel logs; what it counts by itself wherever a file system can (Linux 6.1).
+            "silent" | "loud" | "iversion" | "noiversion" => {}
+            // What a superblock has unless it is asked for something else.
+            "async" => self.data.retain(|(key, _)| key != "sync"),
+            "nolazytime" => self.data.retain(|(key, _)| key != "lazytime"),
+            "nomand" => self.data.retain(|(key, _)| key != "mand"),
+            "remount" => self.remount = true,
+            "rw" | "suid" | "dev" | "exec" | "atime" | "diratime" | "symfollow" | "norelatime" | "nostrictatime" => {
+                self.clear(option);
+            }
             // Their recursive forms take back what is asked for; what a submount has of itself stays.
-            "rrw" | "rsuid" | "rdev" | "rexec" | "ratime" | "rdiratime" | "rsymfollow" => self.clear(&option[1..]),
+            "rrw" | "rsuid" | "rdev" | "rexec" | "ratime" | "rdiratime" | "rsymfollow" | "rnorelatime"
+            | "rnostrictatime" => self.clear(&option[1..]),
             "bind" => self.bind = Some(One),
             "rbind" => self.bind = Some(All),
             "private" => self.propagation = Some((Private, One)),
@@ -75,7 +105,8 @@ impl MountOptions {
             "runbindable" => self.propagation = Some((Unbindable, All)),
             "idmap" => self.id_map = Some(One),
             "ridmap" => self.id_map = Some(All),
-            "tmpcopyup" | "copy-symlink" => {
+            "tmpcopyup" => self.copy_up = true,
+            "copy-symlink" | "src-nofollow" | "dest-nofollow" => {
                 return Err(CallError::refused("read mount option", option, "not supported"));
             }
             _ => match attribute(option) {
@@ -104,6 +135,7 @@ impl MountOptions {
             "atime" => MountAttrFlags::MOUNT_ATTR_NOATIME,
             "diratime" => MountAttrFlags::MOUNT_ATTR_NODIRATIME,
             "symfollow" => NOSYMFOLLOW,
+            "nostrictatime" => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
             _ => MountAttrFlags::empty(),
         };
         self.attributes.remove(opposite);
@@ -166,7 +198,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_yet_is_refused_by_name() {
-        assert!(MountOptions::parse(&["tmpcopyup"]).unwrap_err().to_string().contains("tmpcopyup"));
+    fn what_cannot_be_done_is_refused_by_name() {
+        assert!(MountOptions::parse(&["copy-symlink"]).unwrap_err().to_string().contains("copy-symlink"));
+    }
+
+    #[test]
+    fn whatever_is_claimed_to_be_understood_is_not_taken_for_a_file_system_s_own() {
+        for name in NAMES {
+            let parsed = MountOptions::parse(&[name]).unwrap();
+            let own = parsed.data.iter().all(|(key, _)| OF_SUPERBLOCKS.contains(&key.as_str()));
+            assert!(own, "{name}: {:?}", parsed.data);
+        }
     }
 }

@@ -38,3 +38,19 @@ pub fn pivot_root(new_root: BorrowedFd<'_>) -> Result<(), CallError> {
     rustix::mount::unmount(".", UnmountFlags::DETACH).during("umount2", "old root")?;
     rustix::process::chdir("/").during("chdir", "/")
 }
+
+/// Moves the mount behind `new_root` over `/` and begins paths there: for a machine that runs from its initramfs, whose
+/// root cannot be pivoted from. The poorer way: the old root stays, underneath, and CAP_SYS_CHROOT leads back to it.
+///
+/// # Errors
+/// EINVAL when `new_root` is no mount point, or lies in a mount that propagates.
+///
+/// # References
+/// switch_root(8); linux/Documentation/filesystems/ramfs-rootfs-initramfs.rst
+pub fn move_root(new_root: BorrowedFd<'_>) -> Result<(), CallError> {
+    step!(3, "chroot", "chroot(2)", "cover the old root, which cannot be let go of", "MS_MOVE \".\" \"/\"");
+    rustix::process::fchdir(new_root).during("fchdir", "new root")?;
+    rustix::mount::mount_move(".", "/").during("mount MS_MOVE", "new root")?;
+    rustix::process::chroot(".").during("chroot", "new root")?;
+    rustix::process::chdir("/").during("chdir", "/")
+}

@@ -106,9 +106,9 @@ impl Root {
 
     fn mkdir_through_links(&self, path: &Path, mode: Mode, links: usize) -> Result<OwnedFd, CallError> {
         let wanted = OFlags::PATH | OFlags::DIRECTORY;
-        let mut so_far = PathBuf::new();
-        let mut here = self.open_in(Path::new("."), wanted)?;
-        for component in path.components() {
+        let (mut so_far, mut here) = self.deepest(path)?;
+        let missing = path.components().skip(so_far.components().count());
+        for component in missing {
             let name = match component {
                 Component::Normal(name) => name,
                 Component::ParentDir => OsStr::new(".."),
@@ -124,6 +124,17 @@ impl Root {
             };
         }
         Ok(here)
+    }
+
+    /// The longest part of `path` that is there already, open. As a rule that is all but the last component.
+    fn deepest(&self, path: &Path) -> Result<(PathBuf, OwnedFd), CallError> {
+        for part in path.ancestors() {
+            match self.open_in(part, OFlags::PATH | OFlags::DIRECTORY) {
+                Err(error) if error.errno() == nix::errno::Errno::ENOENT => {}
+                opened => return Ok((part.to_owned(), opened?)),
+            }
+        }
+        Ok((PathBuf::new(), self.open_in(Path::new("."), OFlags::PATH | OFlags::DIRECTORY)?))
     }
 
     /// Makes `above`/`name`, which did not resolve: it is missing, or a link to something missing.

@@ -34,6 +34,7 @@ fn entry(kind: &str, target: &str, options: &[(&str, &str)], attributes: MountAt
         attributes,
         reach: Recursion::One,
         propagation: None,
+        copy_up: false,
     }
 }
 
@@ -45,5 +46,6 @@ pub fn borrowed(path: &Path) -> MountEntry {
         attributes: MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID,
         reach: Recursion::All,
         propagation: None,
+        copy_up: false,
     }
 }

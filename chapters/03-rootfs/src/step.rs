@@ -10,8 +10,8 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::devices::{self, Device, DeviceSupply};
 use crate::mask;
-use crate::mount::{DetachedMount, MountEntry, Recursion};
-use crate::pivot::pivot_root;
+use crate::mount::{DetachedMount, MountEntry, Propagation, Recursion};
+use crate::pivot::{move_root, pivot_root};
 use crate::procfs;
 use crate::root::Root;
 
@@ -33,6 +33,10 @@ pub enum RootfsStep {
     BindRoot(PathBuf),
     /// Attach the new root's mount to a directory, so that it can be pivoted to.
     AttachRoot(PathBuf),
+    /// The same, and what the machine mounts in that directory later appears in the root, too; never the other way.
+    AttachFollowingRoot(PathBuf),
+    /// How mounts travel from the root on, once it is the root: to those who bind or clone it, never to the machine.
+    RootPropagation(Propagation),
     /// Mount something inside the new root.
     Mount(MountEntry),
     /// Supply `/dev`.
@@ -41,6 +45,8 @@ pub enum RootfsStep {
     Directory(PathBuf),
     /// Make the new root the root.
     PivotRoot,
+    /// The same without `pivot_root`, for machines whose root is an initramfs.
+    MoveRoot,
     /// Show the terminal as `/dev/console`.
     Console,
     /// Kernel parameters of the container's own namespaces.
@@ -60,11 +66,13 @@ impl Step for RootfsStep {
         match self {
             Self::Isolate(_) => "mount --make-rslave",
             Self::BindRoot(_) => "open_tree",
-            Self::AttachRoot(_) => "move_mount",
+            Self::AttachRoot(_) | Self::AttachFollowingRoot(_) => "move_mount",
+            Self::RootPropagation(_) => "mount_setattr",
             Self::Mount(_) => "mount",
             Self::Devices(..) => "mknod",
             Self::Directory(_) => "mkdir",
             Self::PivotRoot => "pivot_root",
+            Self::MoveRoot => "chroot",
             Self::Console => "console",
             Self::Parameters(_) => "sysctl",
             Self::ReadOnly(_) | Self::ReadOnlyRoot => "mount_setattr",
@@ -80,12 +88,19 @@ impl Step for RootfsStep {
                 state.mount = Some(DetachedMount::bind(path, Recursion::All)?);
                 Ok(())
             }
-            Self::AttachRoot(path) => attach_root(state, path),
+            Self::AttachRoot(path) => attach_root(state, path, Propagation::Private),
+            Self::AttachFollowingRoot(path) => attach_root(state, path, Propagation::Slave),
+            Self::RootPropagation(propagation) => mask::propagate_root(*propagation),
             Self::Mount(entry) => entry.mount(root_of(state)?),
             Self::Devices(list, supply) => devices::supply(root_of(state)?, list, *supply),
             Self::Directory(path) => make_directory(root_of(state)?, path),
             Self::PivotRoot => {
                 pivot_root(root_of(state)?.as_fd())?;
+                state.root = None;
+                Ok(())
+            }
+            Self::MoveRoot => {
+                move_root(root_of(state)?.as_fd())?;
                 state.root = None;
                 Ok(())
             }
@@ -114,11 +129,11 @@ fn make_directory(root: &Root, path: &Path) -> Result<(), CallError> {
     }
 }
 
-fn attach_root(state: &mut RootState, path: &Path) -> Result<(), CallError> {
+fn attach_root(state: &mut RootState, path: &Path, propagation: Propagation) -> Result<(), CallError> {
     let mount = state.mount.take().ok_or_else(|| CallError::refused("move_mount", path.display(), "no root mount"))?;
     step!(3, "move_mount", "move_mount(2)", "give the new root a place in this mount namespace", "{}", path.display());
     // pivot_root refuses a new root whose mounts propagate.
-    mount.propagate(crate::mount::Propagation::Private, Recursion::One)?;
+    mount.propagate(propagation, Recursion::One)?;
     let place = Root::open(path)?;
     mount.attach(place.as_fd()).map_err(|error| error.with(path.display()))?;
     let descriptor: std::os::fd::OwnedFd = mount.into();

@@ -46,11 +46,13 @@ impl Hierarchy {
         limits.check(tree.version())?;
         let cgroup = Cgroup { tree: Arc::clone(tree), path: path.clone() };
 
-        let members = cgroup.processes()?;
-        if let Some(first) = members.first() {
-            return Err(Error::busy(path, members.len(), *first));
+        if !cgroup.remove_if_empty() {
+            let members = cgroup.processes()?;
+            if let Some(first) = members.first() {
+                return Err(Error::busy(path, members.len(), *first));
+            }
+            cgroup.remove()?;
         }
-        cgroup.remove()?;
 
         let rules = limits.devices.clone().unwrap_or_else(devices::default_rules);
         let made = cgroup.make(limits).and_then(|()| tree.limit(path, limits));
@@ -170,6 +172,14 @@ impl Cgroup {
         self.tree.set_motion(&self.path, Motion::Running)
     }
 
+    /// Whether somebody has stopped the members ([`Cgroup::freeze`]). A group that does not exist is not frozen.
+    ///
+    /// # Errors
+    /// Those of reading its state.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        self.tree.is_frozen(&self.path)
+    }
+
     /// Kills every member, also those that fork meanwhile, and waits until none is left.
     ///
     /// # Errors
@@ -197,16 +207,30 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Busy`] naming a process that is still there.
     pub fn remove(&self) -> Result<(), Error> {
-        let directories = self.directories();
-        if directories.is_empty() {
+        if self.remove_if_empty() {
             return Ok(());
         }
         self.wait_empty(Instant::now() + EMPTY_WITHIN)?;
-        for directory in &directories {
+        for directory in &self.directories() {
             remove_tree(directory, &self.path)?;
             self.remove_empty_parents(directory);
         }
         Ok(())
+    }
+
+    /// Removes the group if nobody is in it and no group inside it, and says whether it is gone.
+    ///
+    /// The kernel refuses to remove a group that is in use, so trying is the check, and it costs one call a tree where
+    /// looking costs six.
+    pub fn remove_if_empty(&self) -> bool {
+        self.directories().iter().all(|directory| {
+            let gone = fs::remove_dir(directory).is_ok();
+            if gone {
+                step!(5, "rmdir", "cgroups(7)", "an empty group goes", "{}", directory.display());
+                self.remove_empty_parents(directory);
+            }
+            gone
+        })
     }
 
     fn make(&self, limits: &Limits) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use process::{CallError, During as _, step};
@@ -69,9 +69,26 @@ pub(crate) fn huge_page_sizes() -> Vec<String> {
 
 /// Writes one command into a file. It must exist: creating a file in a cgroup is never meant.
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), CallError> {
-    step!(5, "write", "cgroups(7)", "tell the controller", "{} <- {value}", path.display());
-    let mut file = OpenOptions::new().write(true).open(path).during("open", path.display())?;
-    file.write_all(value.as_bytes()).during("write", path.display()).map_err(|error| error.with(value))
+    Command::open(path.to_owned())?.write(value)
+}
+
+/// A file that takes several commands, one a write.
+pub(crate) struct Command {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Command {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, CallError> {
+        let file = OpenOptions::new().write(true).open(&path).during("open", path.display())?;
+        Ok(Self { file, path })
+    }
+
+    pub(crate) fn write(&mut self, value: &str) -> Result<(), CallError> {
+        let path = self.path.display();
+        step!(5, "write", "cgroups(7)", "tell the controller", "{path} <- {value}");
+        self.file.write_all(value.as_bytes()).during("write", path).map_err(|error| error.with(value))
+    }
 }
 
 /// Makes a cgroup; one that is there already is fine.

@@ -42,6 +42,8 @@ mod v2;
 pub use cgroup::Cgroup;
 pub use controller::hugetlb::HugetlbLimit;
 pub use controller::io::{IoCeiling, IoWeight};
+pub use controller::net::NetPriority;
+pub use controller::rdma::RdmaLimit;
 pub use controller::{Controller, IfMissing, Setting, Version};
 pub use devices::{DeviceKind, DeviceProgram, DeviceRequest, DeviceRule};
 pub use entrance::{CgroupStep, Entrance};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::controller::cpu::DEFAULT_PERIOD_US;
 use crate::controller::io::{IoCeiling, IoWeight};
-use crate::{Controller, DeviceRule, Error, HugetlbLimit, Version};
+use crate::{Controller, DeviceRule, Error, HugetlbLimit, NetPriority, RdmaLimit, Version};
 
 /// What a container may use at most. Everything absent is unlimited.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,6 +24,12 @@ pub struct Limits {
     pub memory_high: Option<u64>,
     /// `--memory-reservation`: bytes that reclaim leaves alone as long as it can.
     pub memory_reservation: Option<u64>,
+    /// `--memory-swappiness`: how readily anonymous memory is swapped out, 0 to 100. v1 only.
+    pub memory_swappiness: Option<u64>,
+    /// Bytes of buffers of TCP connections; -1 for no limit. v1 only; v2 counts them as memory.
+    pub memory_kernel_tcp: Option<i64>,
+    /// `--oom-kill-disable`: whoever needs memory when the limit is reached waits, instead of being killed. v1 only.
+    pub oom_kill_disable: bool,
     /// Whether an OOM kill takes the whole group with it. v2 only; v1 kills one process.
     pub oom_group: bool,
     /// `--cpu-quota`: microseconds of CPU in each period; -1 for no limit.
@@ -34,6 +40,10 @@ pub struct Limits {
     pub cpu_burst_us: Option<u64>,
     /// Whether members run only when nobody else wants to.
     pub cpu_idle: Option<bool>,
+    /// `--cpu-rt-runtime`: microseconds of each real-time period that real-time members may use. v1 only.
+    pub cpu_rt_runtime_us: Option<i64>,
+    /// `--cpu-rt-period`: microseconds. v1 only.
+    pub cpu_rt_period_us: Option<u64>,
     /// `--cpu-shares`: weight against siblings, 2 to 262,144; 1,024 is the usual one.
     pub cpu_shares: Option<u64>,
     /// `--cpuset-cpus`: `0-2,7`.
@@ -50,6 +60,12 @@ pub struct Limits {
     pub io_ceilings: Vec<IoCeiling>,
     /// Huge pages, by size.
     pub hugetlb: Vec<HugetlbLimit>,
+    /// The class that packets of members are tagged with, for `tc`: 0xAAAABBBB is AAAA:BBBB. v1 only.
+    pub net_class_id: Option<u32>,
+    /// Priorities of members' packets, by network interface. v1 only.
+    pub net_priorities: Vec<NetPriority>,
+    /// What members may take of RDMA devices.
+    pub rdma: Vec<RdmaLimit>,
     /// Files of v2 by their own names, for what has no field here: `memory.zswap.max`. v2 only.
     pub unified: BTreeMap<String, String>,
     /// Which device nodes work; [`crate::devices::default_rules`] if absent.
@@ -64,6 +80,9 @@ const IO_WEIGHTS: std::ops::RangeInclusive<u16> = 10..=1_000;
 const LEAST_MEMORY: u64 = 512 * 1024;
 /// More rules than anybody means; each becomes a few instructions that run at every `open` of a device.
 const MOST_RULES: usize = 1_000;
+
+/// The word for "no limit" where `None` means "as it is": in an [update](crate::Cgroup::update).
+pub const UNLIMITED: u64 = u64::MAX;
 
 impl Limits {
     /// `--cpus 1.5`: a quota in the default period.
@@ -103,15 +122,32 @@ impl Limits {
             if let Some((field, _)) = only_v2.into_iter().find(|(_, is_asked)| *is_asked) {
                 return refuse(field, "cgroup v1 has no such limit; cgroup v2 does".to_owned());
             }
+            return Ok(());
         }
-        Ok(())
+        let only_v1 = [
+            ("memory_swappiness", self.memory_swappiness.is_some()),
+            ("memory_kernel_tcp", self.memory_kernel_tcp.is_some()),
+            ("oom_kill_disable", self.oom_kill_disable),
+            ("cpu_rt_runtime_us", self.cpu_rt_runtime_us.is_some()),
+            ("cpu_rt_period_us", self.cpu_rt_period_us.is_some()),
+            ("net_class_id", self.net_class_id.is_some()),
+            ("net_priorities", !self.net_priorities.is_empty()),
+        ];
+        match only_v1.into_iter().find(|(_, is_asked)| *is_asked) {
+            Some((field, _)) => refuse(field, "cgroup v2 has no such limit; cgroup v1 had".to_owned()),
+            None => Ok(()),
+        }
     }
 
     fn check_memory(&self) -> Result<(), Error> {
         for (field, bytes) in [("memory", self.memory), ("memory_high", self.memory_high)] {
-            if let Some(bytes) = bytes.filter(|bytes| *bytes < LEAST_MEMORY || *bytes > i64::MAX as u64) {
+            let absurd = |bytes: &u64| *bytes < LEAST_MEMORY || (*bytes > i64::MAX as u64 && *bytes != UNLIMITED);
+            if let Some(bytes) = bytes.filter(absurd) {
                 return refuse(field, format!("{bytes} bytes: less than 512 KiB, or absurdly much"));
             }
+        }
+        if let Some(swappiness) = self.memory_swappiness.filter(|swappiness| *swappiness > 100) {
+            return refuse("memory_swappiness", format!("{swappiness} is not between 0 and 100"));
         }
         match (self.memory, self.memory_swap) {
             (_, None | Some(-1)) => Ok(()),
@@ -175,6 +211,14 @@ impl Limits {
         };
         if let Some((name, _)) = self.unified.iter().find(|(name, value)| !is_file(name) || value.len() > 4096) {
             return refuse("unified", format!("{name:?} is no file of a controller, such as memory.high"));
+        }
+        // Both become the first word of a line.
+        let is_word = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if let Some(one) = self.net_priorities.iter().find(|one| !is_word(&one.interface)) {
+            return refuse("net_priorities", format!("{:?} is no network interface", one.interface));
+        }
+        if let Some(one) = self.rdma.iter().find(|one| !is_word(&one.device)) {
+            return refuse("rdma", format!("{:?} is no RDMA device", one.device));
         }
         let rules = self.devices.as_deref().unwrap_or_default();
         if rules.len() > MOST_RULES {

@@ -28,6 +28,14 @@ impl CgroupPath {
         format!("/cooper/{id}").parse()
     }
 
+    /// A group inside this one.
+    ///
+    /// # Errors
+    /// As for a path of its own: one that climbs, that is too deep.
+    pub fn inside(&self, below: &str) -> Result<Self, Error> {
+        format!("{}/{below}", self.0).parse()
+    }
+
     /// The path as text, beginning with a slash.
     pub fn as_str(&self) -> &str {
         &self.0

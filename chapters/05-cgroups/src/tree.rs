@@ -47,6 +47,9 @@ pub(crate) trait Tree: Debug + Send + Sync {
     /// Begins to freeze or thaw, and returns when all members have followed.
     fn set_motion(&self, path: &CgroupPath, motion: Motion) -> Result<(), Error>;
 
+    /// Whether members are stopped, or about to be.
+    fn is_frozen(&self, path: &CgroupPath) -> Result<bool, Error>;
+
     /// Sends SIGKILL to every member once.
     fn kill(&self, path: &CgroupPath) -> Result<(), Error>;
 

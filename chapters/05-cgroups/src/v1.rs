@@ -4,6 +4,7 @@
 //! parent moves it there while it waits, before it executes anything.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -56,14 +57,25 @@ impl V1 {
         file::set(&self.directory(setting.controller, path)?, setting)
     }
 
-    /// One file for each tree; controllers that are mounted together share one.
+    /// One file for each tree in which the group is; controllers that are mounted together share one.
     fn open_all(&self, path: &CgroupPath, name: &str) -> Result<Vec<OwnedFd>, Error> {
-        let open = |directory: PathBuf| {
+        let mut opened = Vec::new();
+        for directory in self.places(path) {
             let file = directory.join(name);
-            let opened = fs::OpenOptions::new().write(true).open(&file).during("open", file.display());
-            Ok(OwnedFd::from(opened?))
-        };
-        self.directories(path).into_iter().map(open).collect()
+            match fs::OpenOptions::new().write(true).open(&file) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                file_opened => opened.push(OwnedFd::from(file_opened.during("open", file.display())?)),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Where the group's directories would be. Controllers that are mounted together share one.
+    fn places(&self, path: &CgroupPath) -> Vec<PathBuf> {
+        let mut places: Vec<_> = self.mounts.values().map(|mount| path.below(mount)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 }
 
@@ -103,8 +115,14 @@ impl Tree for V1 {
 
     fn limit_devices(&self, path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), Error> {
         let Ok(directory) = self.directory(Controller::Devices, path) else { return Ok(()) };
+        let mut files = BTreeMap::new();
         for rule in rules {
-            file::write(&directory.join(rule.file()), &rule.to_string())?;
+            // One file for what is allowed and one for what is denied, each opened once: the order of the writes is the rules'.
+            let file = match files.entry(rule.file()) {
+                Entry::Occupied(file) => file.into_mut(),
+                Entry::Vacant(place) => place.insert(file::Command::open(directory.join(rule.file()))?),
+            };
+            file.write(&rule.to_string())?;
         }
         Ok(())
     }
@@ -121,10 +139,7 @@ impl Tree for V1 {
     }
 
     fn directories(&self, path: &CgroupPath) -> Vec<PathBuf> {
-        let mut directories: Vec<_> = self.mounts.values().map(|mount| path.below(mount)).collect();
-        // Controllers that are mounted together share a directory.
-        directories.sort_unstable();
-        directories.dedup();
+        let mut directories = self.places(path);
         directories.retain(|directory| directory.is_dir());
         directories
     }
@@ -151,6 +166,11 @@ impl Tree for V1 {
             // A process that forks while the freezer walks the list escapes one round: write again.
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    fn is_frozen(&self, path: &CgroupPath) -> Result<bool, Error> {
+        let Ok(directory) = self.directory(Controller::Freezer, path) else { return Ok(false) };
+        Ok(file::read_if_any(&directory.join("freezer.state"))?.is_some_and(|state| state.trim() != "THAWED"))
     }
 
     /// Frozen members cannot fork while the list is read; the signal reaches them when they are thawed.

@@ -150,6 +150,11 @@ impl Tree for V2 {
         Ok(())
     }
 
+    fn is_frozen(&self, path: &CgroupPath) -> Result<bool, Error> {
+        let asked = file::read_if_any(&self.directory(path).join("cgroup.freeze"))?;
+        Ok(asked.is_some_and(|asked| asked.trim() == "1"))
+    }
+
     fn kill(&self, path: &CgroupPath) -> Result<(), Error> {
         match file::write(&self.directory(path).join("cgroup.kill"), "1") {
             // Before Linux 5.14 there was no such file.

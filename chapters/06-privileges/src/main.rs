@@ -93,6 +93,7 @@ enum Command {
 }
 
 fn main() {
+    process::signals::end_by_broken_pipe();
     let arguments = Arguments::parse();
     if let Some(format) = arguments.explain {
         explain::install(format);

@@ -1,23 +1,19 @@
-//! The specification's process, turned into chapter 6's confinement and chapter 5's limits.
+//! The specification's process, turned into chapter 6's confinement and chapter 1's limits.
 
 use std::path::Path;
 
-use cgroups::{DeviceKind, DeviceRule, HugetlbLimit, IoCeiling, IoWeight, Limits};
-use oci_spec::runtime::{
-    Capabilities as OciCapabilities, LinuxBlockIo, LinuxDeviceType, LinuxResources, LinuxSeccomp, LinuxThrottleDevice,
-    LinuxWeightDevice, Process, Spec,
-};
+use oci_spec::runtime::{Capabilities as OciCapabilities, LinuxSeccomp, Process, Spec};
 use privileges::{CapSet, Capabilities, Confinement, Identity, Label, SecurityModule, seccomp};
 use process::{ProcessStep, Resource};
 
 use crate::error::Error;
 use crate::spec::config;
 
-/// Everything that a process of this specification gives up.
+/// Everything that a process of this specification gives up; `keyring` names its fresh session keyring.
 ///
 /// # Errors
 /// An unknown capability; a seccomp profile that does not compile.
-pub fn confinement(spec: &Spec, process: &Process, id: &str) -> Result<Confinement, Error> {
+pub fn confinement(spec: &Spec, process: &Process, keyring: Option<String>) -> Result<Confinement, Error> {
     let user = process.user();
     let capabilities = process.capabilities().as_ref().map(|sets| {
         Ok::<_, Error>(
@@ -36,7 +32,7 @@ pub fn confinement(spec: &Spec, process: &Process, id: &str) -> Result<Confineme
     let effective = capabilities.map_or(CapSet::all(), |sets| sets.effective);
     let filter = profile.map(|profile| filter(profile, effective)).transpose()?;
     Ok(Confinement {
-        keyring: Some(id.to_owned()),
+        keyring,
         identity: Identity {
             uid: user.uid(),
             gid: user.gid(),
@@ -118,90 +114,4 @@ fn resource(name: &str) -> Option<Resource> {
         "STACK" => Resource::RLIMIT_STACK,
         _ => return None,
     })
-}
-
-/// The specification's resources, as limits.
-pub fn limits_of_cgroup(resources: &LinuxResources) -> Limits {
-    let memory = resources.memory().as_ref();
-    let cpu = resources.cpu().as_ref();
-    // The specification writes -1 for "no limit"; chapter 5 writes nothing.
-    let bytes = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
-    let hugetlb = resources.hugepage_limits().iter().flatten();
-    let unified = resources.unified().iter().flatten();
-    let io = resources.block_io().as_ref();
-    Limits {
-        memory: bytes(memory.and_then(oci_spec::runtime::LinuxMemory::limit)),
-        memory_swap: memory.and_then(oci_spec::runtime::LinuxMemory::swap).filter(|swap| *swap != 0),
-        memory_high: None,
-        memory_reservation: bytes(memory.and_then(oci_spec::runtime::LinuxMemory::reservation)),
-        oom_group: false,
-        cpu_quota_us: cpu.and_then(oci_spec::runtime::LinuxCpu::quota).filter(|quota| *quota != 0),
-        cpu_period_us: cpu.and_then(oci_spec::runtime::LinuxCpu::period).filter(|period| *period != 0),
-        cpu_burst_us: cpu.and_then(oci_spec::runtime::LinuxCpu::burst),
-        cpu_idle: cpu.and_then(oci_spec::runtime::LinuxCpu::idle).map(|idle| idle != 0),
-        cpu_shares: cpu.and_then(oci_spec::runtime::LinuxCpu::shares).filter(|shares| *shares != 0),
-        cpuset_cpus: cpu.and_then(|cpu| cpu.cpus().clone()).filter(|list| !list.is_empty()),
-        cpuset_mems: cpu.and_then(|cpu| cpu.mems().clone()).filter(|list| !list.is_empty()),
-        pids: resources.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit).filter(|limit| *limit != 0),
-        io_weight: io.and_then(LinuxBlockIo::weight).filter(|weight| *weight != 0),
-        io_weights: io.map(io_weights).unwrap_or_default(),
-        io_ceilings: io.map(io_ceilings).unwrap_or_default(),
-        hugetlb: hugetlb.map(|limit| hugetlb_limit(limit.page_size(), limit.limit())).collect(),
-        unified: unified.map(|(file, value)| (file.clone(), value.clone())).collect(),
-        devices: device_rules(resources),
-    }
-}
-
-fn hugetlb_limit(page_size: &str, bytes: i64) -> HugetlbLimit {
-    HugetlbLimit { page_size: page_size.to_owned(), bytes: u64::try_from(bytes).unwrap_or(u64::MAX) }
-}
-
-fn io_weights(io: &LinuxBlockIo) -> Vec<IoWeight> {
-    let disks = io.weight_device().iter().flatten();
-    let weight = |disk: &LinuxWeightDevice| {
-        Some(IoWeight { major: number(disk.major())?, minor: number(disk.minor())?, weight: disk.weight()? })
-    };
-    disks.filter_map(weight).collect()
-}
-
-/// Four lists of disks, as one list of disks with four ceilings.
-fn io_ceilings(io: &LinuxBlockIo) -> Vec<IoCeiling> {
-    let mut disks: Vec<IoCeiling> = Vec::new();
-    let mut note = |list: &Option<Vec<LinuxThrottleDevice>>, field: fn(&mut IoCeiling) -> &mut Option<u64>| {
-        for entry in list.iter().flatten() {
-            let (Some(major), Some(minor)) = (number(entry.major()), number(entry.minor())) else { continue };
-            let known = disks.iter().position(|disk| (disk.major, disk.minor) == (major, minor));
-            let at = known.unwrap_or_else(|| {
-                disks.push(IoCeiling { major, minor, ..IoCeiling::default() });
-                disks.len() - 1
-            });
-            *field(&mut disks[at]) = Some(entry.rate());
-        }
-    };
-    note(io.throttle_read_bps_device(), |disk| &mut disk.read_bps);
-    note(io.throttle_write_bps_device(), |disk| &mut disk.write_bps);
-    note(io.throttle_read_iops_device(), |disk| &mut disk.read_iops);
-    note(io.throttle_write_iops_device(), |disk| &mut disk.write_iops);
-    disks
-}
-
-fn number(number: i64) -> Option<u32> {
-    u32::try_from(number).ok()
-}
-
-/// The specification's device rules after chapter 5's defaults, which every container needs to work at all.
-fn device_rules(resources: &LinuxResources) -> Option<Vec<DeviceRule>> {
-    let wanted = resources.devices().as_ref().filter(|rules| !rules.is_empty())?;
-    let rules = wanted.iter().map(|rule| DeviceRule {
-        allow: rule.allow(),
-        kind: match rule.typ() {
-            Some(LinuxDeviceType::B) => DeviceKind::Block,
-            Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Character,
-            _ => DeviceKind::All,
-        },
-        major: rule.major().and_then(number),
-        minor: rule.minor().and_then(number),
-        access: rule.access().clone().filter(|access| !access.is_empty()).unwrap_or_else(|| "rwm".to_owned()),
-    });
-    Some(rules.chain(cgroups::devices::default_rules().into_iter().filter(|rule| rule.allow)).collect())
 }

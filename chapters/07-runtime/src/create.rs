@@ -7,13 +7,14 @@ use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy};
 use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
-use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step, state};
+use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
 
-use crate::confinement::limits_of_cgroup;
 use crate::error::Error;
 use crate::hooks;
+use crate::options::{CreateOptions, IfNoCgroup};
 use crate::plan::{self, CREATED, Request, RootSource, Streams};
 use crate::prepared::Prepared;
+use crate::resources::limits_of_new_cgroup;
 use crate::spec;
 use crate::start::{self, StartSocket};
 use crate::state::{Record, State, StateDir, Status};
@@ -42,8 +43,8 @@ pub struct Create<'a> {
     pub state: &'a StateDir,
     /// Called in this process when the namespaces exist and before the file system is set up: the network.
     pub on_namespaces: Option<OnNamespaces<'a>>,
-    /// Descriptors from 3 on that the program inherits.
-    pub preserve: u32,
+    /// What the host asks for beside the configuration.
+    pub options: CreateOptions,
 }
 
 /// Standard streams of a container.
@@ -101,6 +102,8 @@ pub struct Started {
     pub pidfd: PidFd,
     /// The terminal's master, if it has one and it was not taken before.
     pub console: Option<OwnedFd>,
+    /// What failed on the way and stopped nothing: hooks after the start.
+    pub warnings: Vec<Error>,
 }
 
 /// Makes a container. When this returns, all of it stands but its program.
@@ -127,8 +130,13 @@ where
     spec::check_made(request.spec)?;
     let directory = request.state.reserve(request.id)?;
     let made = make(&mut request, &directory, planner);
-    if made.is_err() {
+    if let Err(error) = &made {
         discard(request.spec, request.id, &directory);
+        if hooks::failed(error) {
+            let state = State { status: Status::Stopped, ..new_record(&request).state };
+            // The error that is told is the first; a later one changes nothing any more.
+            drop(hooks::run_to_the_end(hooks::after_deletion(request.spec), &state));
+        }
     }
     made
 }
@@ -138,11 +146,11 @@ where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
     let Create { id, spec, bundle, .. } = *request;
-    state::write_run_json(&directory.join("config.json"), spec)?;
+    request.state.write_spec(id, spec)?;
     let attach_at = attachment_point(&request.root, directory)?;
     let socket = StartSocket::listen(directory)?;
     let mut record = new_record(request);
-    let cgroup = make_cgroup(spec, id)?;
+    let cgroup = make_cgroup(spec, id, request.options.cgroup)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?;
@@ -156,8 +164,8 @@ where
         entrance: entrance.as_ref(),
         streams: request.stdio.streams(),
         start_socket: socket.as_raw_fd(),
-        preserve: request.preserve,
-        hook_state: hook_state(&record.state),
+        options: request.options,
+        state: record.state.clone(),
     })?;
 
     let plan = plan::namespaces(spec)?;
@@ -176,7 +184,7 @@ where
     if let Some(on_namespaces) = &mut request.on_namespaces {
         on_namespaces(child.pid()).map_err(Error::Caller)?;
     }
-    hooks::run(&early_hooks(spec), &hook_state(&record.state))?;
+    hooks::run(&early_hooks(spec), &record.state)?;
     child.go()?;
 
     let console = run_to_created(child)?;
@@ -203,12 +211,13 @@ impl Created {
     /// # Errors
     /// [`Error::CommandNotFound`] and [`Error::NotExecutable`] for the program; a hook's failure.
     pub fn start(mut self) -> Result<Started, Error> {
-        if let Err(error) = start::start(&self.state, &self.id) {
-            return Err(self.give_up(error)?);
-        }
+        let warnings = match start::start(&self.state, &self.id) {
+            Err(error) => return Err(self.give_up(error)?),
+            Ok(warnings) => warnings,
+        };
         // Emits what init told of its last steps.
         while !matches!(self.child.next_event()?, Event::Execed) {}
-        Ok(Started { pid: self.pid, pidfd: self.child.into_pidfd(), console: self.console })
+        Ok(Started { pid: self.pid, pidfd: self.child.into_pidfd(), console: self.console, warnings })
     }
 
     /// Ends an init that could not be started: it is our child, so it is ours to reap. Where it broke the connection off,
@@ -297,11 +306,11 @@ fn new_record(request: &Create<'_>) -> Record {
         start_time: None,
         cgroup: None,
         created: jiff::Timestamp::now().to_string(),
+        rootfs: match &request.root {
+            RootSource::Directory(path) => Some(path.clone()),
+            RootSource::Overlay(_) => None,
+        },
     }
-}
-
-pub(crate) fn hook_state(state: &State) -> String {
-    serde_json::json!(state).to_string()
 }
 
 /// Hooks that run outside before the root is set up. `prestart` is deprecated, and hosts still use it.
@@ -322,12 +331,12 @@ fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
 }
 
 /// Makes the cgroup. Where none can be made and no limit was asked for, the container does without.
-fn make_cgroup(spec: &Spec, id: &str) -> Result<Option<Cgroup>, Error> {
+fn make_cgroup(spec: &Spec, id: &str, if_none: IfNoCgroup) -> Result<Option<Cgroup>, Error> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let limits = resources.map(limits_of_cgroup).unwrap_or_default();
+    let limits = resources.map(limits_of_new_cgroup).transpose()?.unwrap_or_default();
     let hierarchy = Hierarchy::detect();
     let asked = cgroups::Limits { devices: None, ..limits.clone() };
-    if !hierarchy.is_usable() && asked.is_empty() {
+    if !hierarchy.is_usable() && asked.is_empty() && if_none == IfNoCgroup::GoWithout {
         return Ok(None);
     }
     Ok(Some(hierarchy.create(&cgroup_path(spec, id)?, &limits)?))

@@ -7,13 +7,15 @@ use namespaces::{IsolateError, Plan, isolate};
 use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use privileges::step::LISTENER;
-use process::{ChildError, Event, ProcessStep, Spawned};
+use process::{CallError, ChildError, Event, ProcessStep, Spawned};
 
 use crate::agent;
 use crate::create::{Started, Stdio};
 use crate::error::Error;
+use crate::options::{ExecOptions, IfPaused};
+use crate::pause;
 use crate::plan;
-use crate::state::{State, StateDir, Status};
+use crate::state::{Record, State, StateDir, Status};
 use crate::step::RuntimeStep;
 
 /// A process to run inside.
@@ -29,6 +31,8 @@ pub struct Exec<'a> {
     pub stdio: Stdio,
     /// Where the container's state lives.
     pub state: &'a StateDir,
+    /// What the host asks for beside the process.
+    pub options: ExecOptions,
 }
 
 /// Runs a process in a running container: in its namespaces, its cgroup, and confined as its first one is.
@@ -41,20 +45,22 @@ pub struct Exec<'a> {
 /// # References
 /// setns(2), pid_namespaces(7)
 pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
-    let record = request.state.record(request.id)?;
+    let record = request.state.record_now(request.id)?;
+    let waits = request.options.if_paused == IfPaused::Wait;
     let pid = match (record.state.status, record.state.pid) {
-        (Status::Running, Some(pid)) => pid,
+        (Status::Created | Status::Running, Some(pid)) => pid,
+        (Status::Paused, Some(pid)) if waits => pid,
         (status, _) => {
             let (id, status) = (request.id.to_owned(), status.to_string());
             return Err(Error::Status { operation: "exec in", id, status });
         }
     };
     let spec = request.state.spec(request.id)?;
-    let cgroup = record.cgroup.as_ref().map(Cgroup::open).transpose()?;
+    let cgroup = cgroup_of(&record, request.options.cgroup.as_deref())?;
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
-    // First of all, so that not one instruction of the program runs outside the container's limits.
-    let mut steps: Vec<RuntimeStep> = entrance.as_ref().and_then(Entrance::step).into_iter().map(Into::into).collect();
-    steps.extend(plan::exec_steps(&spec, request.process, request.id, request.stdio.streams())?);
+    let preserve = request.options.preserve;
+    let mut steps =
+        plan::exec_steps(&spec, request.process, request.id, entrance.as_ref(), request.stdio.streams(), preserve)?;
     if let Some(program) = request.program {
         execute_descriptor(&mut steps, program);
     }
@@ -77,13 +83,26 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
     };
     child.go()?;
     match run_to_exec(&mut child, &spec, &still) {
-        Ok(console) => Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console }),
+        Ok(console) => Ok(Started { pid: child.pid(), pidfd: child.into_pidfd(), console, warnings: Vec::new() }),
         Err(error) => {
             // Where our side failed, the child waits for it.
             child.discard();
             Err(error)
         }
     }
+}
+
+/// The group that the process comes into: the container's own, or one inside it that somebody has made.
+fn cgroup_of(record: &Record, below: Option<&str>) -> Result<Option<Cgroup>, Error> {
+    let Some(below) = below else { return Ok(record.cgroup.as_ref().map(Cgroup::open).transpose()?) };
+    let own = pause::cgroup_of(record)?;
+    let inner = Cgroup::open(&own.path().inside(below)?)?;
+    // On v1 a group that exists for one controller only would leave the others' limits behind.
+    if inner.directories().len() < own.directories().len() {
+        let path = inner.path().to_string();
+        return Err(CallError::refused("exec in cgroup", path, "it does not exist, or not for every controller").into());
+    }
+    Ok(Some(inner))
 }
 
 /// Lets the child go through its checkpoints; returns the terminal's master, if it makes one.

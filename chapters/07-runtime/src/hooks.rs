@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::Hook;
+use oci_spec::runtime::{Hook, Spec};
 
 use crate::error::Error;
+use crate::state::State;
 
 /// Runs hooks one after the other; each reads the container's state, as JSON, from its standard input.
 ///
@@ -15,9 +16,34 @@ use crate::error::Error;
 ///
 /// # References
 /// OCI runtime spec, config.md, "POSIX-platform Hooks"
-pub fn run(hooks: &[Hook], state: &str) -> Result<(), Error> {
-    hooks.iter().try_for_each(|hook| run_one(hook, state))
+pub fn run(hooks: &[Hook], state: &State) -> Result<(), Error> {
+    let state = serde_json::json!(state).to_string();
+    hooks.iter().try_for_each(|hook| run_one(hook, &state))
 }
+
+/// Runs hooks one after the other, also those that come after one that fails; returns the failures.
+pub(crate) fn run_to_the_end(hooks: &[Hook], state: &State) -> Vec<Error> {
+    let state = serde_json::json!(state).to_string();
+    hooks.iter().filter_map(|hook| run_one(hook, &state).err()).collect()
+}
+
+/// The hooks that run once a container has been deleted.
+pub(crate) fn after_deletion(spec: &Spec) -> &[Hook] {
+    spec.hooks().as_ref().and_then(|hooks| hooks.poststop().as_deref()).unwrap_or_default()
+}
+
+/// Whether it was a hook that failed: outside, or inside as a step of init. Then there was a container, and its life ends
+/// as every container's does, with the hooks after its deletion.
+pub(crate) fn failed(error: &Error) -> bool {
+    match error {
+        Error::Hook { .. } => true,
+        Error::Init(error) => error.step == STEP,
+        _ => false,
+    }
+}
+
+/// The name of the step that runs hooks inside.
+pub(crate) const STEP: &str = "hooks";
 
 fn run_one(hook: &Hook, state: &str) -> Result<(), Error> {
     let failed = |reason: String| Error::Hook { path: hook.path().clone(), reason };

@@ -1,9 +1,8 @@
 //! What is done to a container from outside: look, signal, delete.
 
 use cgroups::Cgroup;
-use process::{During as _, PidFd, Signal};
+use process::{During as _, Pid, PidFd, Signal};
 
-use crate::create::hook_state;
 use crate::error::Error;
 use crate::hooks;
 use crate::state::{Record, State, StateDir, Status};
@@ -34,7 +33,7 @@ pub enum Force {
 /// # References
 /// OCI runtime spec, runtime.md, "Query State"
 pub fn state(directory: &StateDir, id: &str) -> Result<State, Error> {
-    Ok(directory.record(id)?.state)
+    Ok(directory.record_now(id)?.state)
 }
 
 /// All containers, by id.
@@ -42,7 +41,7 @@ pub fn state(directory: &StateDir, id: &str) -> Result<State, Error> {
 /// # Errors
 /// Those of reading the directory.
 pub fn list(directory: &StateDir) -> Result<Vec<Record>, Error> {
-    let records = directory.ids()?.into_iter().map(|id| directory.record(&id));
+    let records = directory.ids()?.into_iter().map(|id| directory.record_now(&id));
     // A container that is deleted meanwhile, or whose creator died before it wrote a state, has none to show.
     records.filter(|record| !matches!(record, Err(Error::Unknown(_)))).collect()
 }
@@ -60,8 +59,33 @@ pub fn kill(directory: &StateDir, id: &str, signal: Signal, all: All) -> Result<
         return kill_all(&record, signal);
     }
     match (record.state.status, record.state.pid) {
-        (Status::Created | Status::Running, Some(pid)) => Ok(PidFd::open(pid)?.signal(signal)?),
+        (Status::Created | Status::Running, Some(pid)) => {
+            PidFd::open(pid)?.signal(signal)?;
+            if signal == Signal::SIGKILL { thaw(&record) } else { Ok(()) }
+        }
         (status, _) => Err(Error::Status { operation: "kill", id: id.to_owned(), status: status.to_string() }),
+    }
+}
+
+/// Who stands still cannot even die, where the freezer is v1's: what was to be killed shall not wait for `resume`.
+fn thaw(record: &Record) -> Result<(), Error> {
+    let Some(path) = &record.cgroup else { return Ok(()) };
+    let cgroup = Cgroup::open(path)?;
+    if cgroup.is_frozen()? { Ok(cgroup.thaw()?) } else { Ok(()) }
+}
+
+/// Every process of a container, those included that came in later.
+///
+/// # Errors
+/// [`Error::Unknown`]; a member list that cannot be read.
+///
+/// # References
+/// runc-ps(8)
+pub fn processes(directory: &StateDir, id: &str) -> Result<Vec<Pid>, Error> {
+    let record = directory.record(id)?;
+    match &record.cgroup {
+        Some(path) => Ok(Cgroup::open(path)?.processes()?),
+        None => Ok(record.state.pid.into_iter().collect()),
     }
 }
 
@@ -82,7 +106,7 @@ fn kill_all(record: &Record, signal: Signal) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a stopped container: its processes, its cgroup, its state.
+/// Removes a stopped container: its processes, its cgroup, its state. Returns the hooks that failed afterwards.
 ///
 /// # Errors
 /// [`Error::Status`] when it still runs and `force` does not say so. With force, a container of which only
@@ -90,9 +114,9 @@ fn kill_all(record: &Record, signal: Signal) -> Result<(), Error> {
 ///
 /// # References
 /// OCI runtime spec, runtime.md, "Delete"
-pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<(), Error> {
+pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<Vec<Error>, Error> {
     let _lock = match directory.lock(id) {
-        Err(Error::Unknown(_)) if force == Force::Yes => return Ok(()),
+        Err(Error::Unknown(_)) if force == Force::Yes => return Ok(Vec::new()),
         lock => lock?,
     };
     let record = match directory.record(id) {
@@ -106,16 +130,12 @@ pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<(), Error>
         }
         end(record)?;
     }
-    let poststop = record
-        .as_ref()
-        .and_then(|_| directory.spec(id).ok())
-        .and_then(|spec| spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()));
+    let spec = directory.spec(id).ok();
     let path = directory.container(id)?;
     std::fs::remove_dir_all(&path).during("remove", path.display())?;
-    match (record, poststop) {
-        (Some(record), Some(hooks)) => hooks::run(&hooks, &hook_state(&record.state)),
-        _ => Ok(()),
-    }
+    let (Some(record), Some(spec)) = (record, spec) else { return Ok(Vec::new()) };
+    let state = State { status: Status::Stopped, pid: None, ..record.state };
+    Ok(hooks::run_to_the_end(hooks::after_deletion(&spec), &state))
 }
 
 /// Kills what is left of a container's processes and removes its cgroup.
@@ -137,6 +157,10 @@ fn end(record: &Record) -> Result<(), Error> {
         // It is gone: the machine was restarted, or somebody was quicker.
         Err(_) => return Ok(()),
     };
+    // As a rule the first process was the last one.
+    if cgroup.remove_if_empty() {
+        return Ok(());
+    }
     cgroup.kill()?;
     Ok(cgroup.remove()?)
 }

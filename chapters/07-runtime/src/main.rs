@@ -1,11 +1,12 @@
 //! Chapter 7's program: what a runtime is going to do, before it does it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use process::explain;
 use runtime::plan::{self, Request, RootSource, Streams};
-use runtime::{Prepared, spec};
+use runtime::{CreateOptions, Prepared, State, Status, spec};
 
 /// Read a bundle and show the plan: every step of its container's init, in order.
 ///
@@ -38,6 +39,7 @@ enum Command {
 }
 
 fn main() {
+    process::signals::end_by_broken_pipe();
     let arguments = Arguments::parse();
     if let Some(format) = arguments.explain {
         explain::install(format);
@@ -66,8 +68,15 @@ fn print_plan(bundle: &Path) -> Result<(), runtime::Error> {
         streams: Streams::Descriptors([0, 1, 2]),
         entrance: None,
         start_socket: 3,
-        preserve: 0,
-        hook_state: String::new(),
+        options: CreateOptions::default(),
+        state: State {
+            oci_version: spec.version().clone(),
+            id: "example".to_owned(),
+            status: Status::Creating,
+            pid: None,
+            bundle: bundle.to_owned(),
+            annotations: BTreeMap::new(),
+        },
     })?;
     let made: Vec<_> = plan::namespaces(&spec)?.create.iter().map(ToString::to_string).collect();
     println!("clone3 with namespaces: {}", made.join(" "));

@@ -1,5 +1,6 @@
 //! The plan: from a specification to the list of steps that init takes, in the one order that works.
 
+use std::borrow::Cow;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,16 @@ use namespaces::{ClockOffset, ClockOffsets, IdMap, IdMaps, NamespaceFd, Namespac
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Process, Spec};
 use process::pty::Size;
 use process::{ProcessStep, Program};
-use rootfs::{DeviceSupply, MountPropagationFlags, RootfsStep};
+use rootfs::{DeviceSupply, MountPropagationFlags, Propagation, RootfsStep};
 
 use crate::confinement;
 use crate::error::Error;
 use crate::mounts;
+use crate::options::{CreateOptions, Keyring, RootChange};
 use crate::prepared::Prepared;
-use crate::spec::config;
+use crate::scheduling;
+use crate::spec::{config, refuse};
+use crate::state::{State, Status};
 use crate::step::RuntimeStep;
 
 /// The checkpoint at which a container is complete and waits to be started.
@@ -63,10 +67,10 @@ pub struct Request<'a> {
     pub streams: Streams,
     /// The listening socket on which `start` will say so.
     pub start_socket: RawFd,
-    /// Descriptors from 3 on that the program inherits.
-    pub preserve: u32,
+    /// What the host asks for beside the configuration.
+    pub options: CreateOptions,
     /// The state that hooks inside read.
-    pub hook_state: String,
+    pub state: State,
 }
 
 /// All steps of a new container's init, after its namespaces exist.
@@ -82,25 +86,27 @@ pub struct Request<'a> {
 // spine
 pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     let Request { spec, .. } = request;
-    let process = process_of(spec)?;
+    let process = &*process_of(spec);
     let maps = id_maps(spec);
     let mut steps = entering(request.entrance);
     steps.extend(own_cgroup_namespace(spec).map(RuntimeStep::from));
     steps.push(ProcessStep::NewSession.into());
     steps.extend(names_and_clocks(spec)?.into_iter().map(RuntimeStep::from));
 
-    steps.push(RootfsStep::Isolate(root_propagation(spec)?).into());
+    let propagation = root_propagation(spec)?;
+    steps.push(RootfsStep::Isolate(propagation.machine).into());
     steps.push(match request.root {
         RootSource::Directory(path) => RootfsStep::BindRoot(path.clone()).into(),
         RootSource::Overlay(overlay) => RuntimeStep::Overlay(overlay.clone()),
     });
-    steps.push(RootfsStep::AttachRoot(request.attach_at.to_owned()).into());
+    steps.push((propagation.attach)(request.attach_at.to_owned()).into());
     let mounts = mounts::entries(spec, request.bundle, &maps.groups, request.prepared)?;
     steps.extend(mounts.into_iter().map(|mount| RootfsStep::Mount(mount).into()));
-    steps.push(RootfsStep::Devices(mounts::devices(spec), device_supply(spec)).into());
+    steps.push(RootfsStep::Devices(mounts::devices(spec)?, device_supply(spec)).into());
     steps.push(RootfsStep::Directory(process.cwd().clone()).into());
     steps.extend(hooks_inside(spec, request, HookPoint::CreateContainer));
-    steps.push(RootfsStep::PivotRoot.into());
+    steps.push(change_root(request.options.root_change).into());
+    steps.extend(propagation.inside.map(|wanted| RootfsStep::RootPropagation(wanted).into()));
 
     steps.push(RootfsStep::Parameters(parameters(spec)).into());
     steps.extend(streams(request.streams, process));
@@ -112,11 +118,18 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     }
 
     steps.push(ProcessStep::Checkpoint(CREATED).into());
-    let Request { start_socket: listener, preserve, .. } = *request;
-    steps.push(ProcessStep::AwaitStart { listener, preserve }.into());
+    let CreateOptions { preserve, keyring, .. } = request.options;
+    steps.push(ProcessStep::AwaitStart { listener: request.start_socket, preserve }.into());
     steps.extend(hooks_inside(spec, request, HookPoint::StartContainer));
-    steps.extend(become_program(spec, process, request.id, preserve)?);
+    steps.extend(become_program(spec, process, request.id, preserve, keyring)?);
     Ok(steps)
+}
+
+fn change_root(change: RootChange) -> RootfsStep {
+    match change {
+        RootChange::Pivot => RootfsStep::PivotRoot,
+        RootChange::Move => RootfsStep::MoveRoot,
+    }
 }
 
 /// Where a child cannot be born in its cgroup it moves in, first of all, and says so: hooks outside may look at its
@@ -128,29 +141,52 @@ fn entering(entrance: Option<&Entrance>) -> Vec<RuntimeStep> {
 
 /// The steps of a process that joins a running container. [`namespaces::isolate`] has put it inside.
 ///
+/// It moves into the container's cgroup first of all, where it was not born there: not one instruction of the program
+/// runs outside the container's limits.
+///
 /// # Errors
 /// As [`init_steps`].
-pub fn exec_steps(spec: &Spec, process: &Process, id: &str, wanted: Streams) -> Result<Vec<RuntimeStep>, Error> {
-    let mut steps: Vec<RuntimeStep> = vec![ProcessStep::NewSession.into()];
+pub fn exec_steps(
+    spec: &Spec,
+    process: &Process,
+    id: &str,
+    entrance: Option<&Entrance>,
+    wanted: Streams,
+    preserve: u32,
+) -> Result<Vec<RuntimeStep>, Error> {
+    let affinity = scheduling::affinity(spec, process)?;
+    // The CPUs to begin with count before the cgroup's own do; those to end with, after.
+    let mut steps: Vec<RuntimeStep> = affinity.initial.map(RuntimeStep::from).into_iter().collect();
+    steps.extend(entrance.and_then(Entrance::step).map(RuntimeStep::from));
+    steps.extend(affinity.last.map(RuntimeStep::from));
+    steps.push(ProcessStep::NewSession.into());
     steps.extend(streams(wanted, process).into_iter().filter(|step| {
         // The console is the first process's.
         *step != RuntimeStep::Rootfs(RootfsStep::Console)
     }));
-    steps.extend(become_program(spec, process, id, 0)?);
+    steps.extend(become_program(spec, process, id, preserve, Keyring::Fresh)?);
     Ok(steps)
 }
 
 /// What `create` and `exec` end with: give everything up, and become the program.
-fn become_program(spec: &Spec, process: &Process, id: &str, preserve: u32) -> Result<Vec<RuntimeStep>, Error> {
+fn become_program(
+    spec: &Spec,
+    process: &Process,
+    id: &str,
+    preserve: u32,
+    keyring: Keyring,
+) -> Result<Vec<RuntimeStep>, Error> {
     let mut steps: Vec<RuntimeStep> = Vec::new();
     steps.extend(confinement::limits_of_process(process)?.into_iter().map(RuntimeStep::from));
+    steps.extend(scheduling::steps(spec, process)?.into_iter().map(RuntimeStep::from));
     if let Some(score) = process.oom_score_adj() {
         steps.push(ProcessStep::OomScore(score).into());
     }
     steps.push(ProcessStep::ChangeDirectory(process.cwd().clone()).into());
     steps.push(ProcessStep::ResetSignals.into());
     steps.push(ProcessStep::CloseOnExec { preserve }.into());
-    let confinement = confinement::confinement(spec, process, id)?;
+    let keyring = (keyring == Keyring::Fresh).then(|| id.to_owned());
+    let confinement = confinement::confinement(spec, process, keyring)?;
     steps.extend(confinement.steps().into_iter().map(RuntimeStep::from));
     let words = |list: &Option<Vec<String>>| list.iter().flatten().map(Into::into).collect();
     let program = Program { arguments: words(process.args()), environment: words(process.env()) };
@@ -208,18 +244,28 @@ pub(crate) fn kind(kind: LinuxNamespaceType) -> NamespaceKind {
     }
 }
 
-/// The process of a specification.
-///
-/// # Errors
-/// When there is none.
-pub fn process_of(spec: &Spec) -> Result<&Process, Error> {
-    let missing = || config(Path::new("config.json"), "process", "missing".to_owned());
-    spec.process().as_ref().ok_or_else(missing)
+/// The process of a specification; one without a program where there is none: it can be created, and never started.
+fn process_of(spec: &Spec) -> Cow<'_, Process> {
+    spec.process().as_ref().map_or_else(
+        || {
+            let mut process = Process::default();
+            process.set_args(None);
+            Cow::Owned(process)
+        },
+        Cow::Borrowed,
+    )
 }
 
 pub(crate) fn has_own(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
     let namespaces = spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten();
-    namespaces.into_iter().any(|namespace| kind(namespace.typ()) == kind_wanted && namespace.path().is_none())
+    let is_new = |path: &Option<PathBuf>| path.as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    namespaces.into_iter().any(|namespace| kind(namespace.typ()) == kind_wanted && is_new(namespace.path()))
+}
+
+/// Whether a configuration names a namespace of this kind, be it new or another's.
+fn wants(spec: &Spec, kind_wanted: NamespaceKind) -> bool {
+    let namespaces = spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten();
+    namespaces.into_iter().any(|namespace| kind(namespace.typ()) == kind_wanted)
 }
 
 fn own_cgroup_namespace(spec: &Spec) -> Option<NamespaceStep> {
@@ -228,12 +274,10 @@ fn own_cgroup_namespace(spec: &Spec) -> Option<NamespaceStep> {
 
 fn names_and_clocks(spec: &Spec) -> Result<Vec<NamespaceStep>, Error> {
     let mut steps = Vec::new();
-    if has_own(spec, NamespaceKind::Uts) {
+    // Also where the namespace is one that is joined: it is the container's all the same.
+    if wants(spec, NamespaceKind::Uts) {
         steps.extend(spec.hostname().clone().map(NamespaceStep::HostName));
         steps.extend(spec.domainname().clone().map(NamespaceStep::DomainName));
-    } else if spec.hostname().as_ref().is_some_and(|name| !name.is_empty()) {
-        let reason = "needs a uts namespace of the container's own".to_owned();
-        return Err(config(Path::new("config.json"), "hostname", reason));
     }
     if has_own(spec, NamespaceKind::Time) {
         steps.push(NamespaceStep::OwnTime(clocks(spec)?));
@@ -256,14 +300,33 @@ fn clocks(spec: &Spec) -> Result<ClockOffsets, Error> {
     Ok(ClockOffsets { monotonic: offset("monotonic")?, boottime: offset("boottime")? })
 }
 
-fn root_propagation(spec: &Spec) -> Result<MountPropagationFlags, Error> {
-    let wanted = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or("rslave");
-    match wanted.trim_start_matches('r') {
-        "" | "slave" => Ok(MountPropagationFlags::DOWNSTREAM),
-        "private" => Ok(MountPropagationFlags::PRIVATE),
-        // `shared` asks that mounts made inside appear on the machine; that is not confinement.
-        _ => Err(config(Path::new("config.json"), "linux.rootfsPropagation", format!("{wanted:?}: not supported"))),
-    }
+/// How mounts travel to and from a container's root.
+struct RootPropagation {
+    /// Between the machine's mounts and their copies in the container's namespace.
+    machine: MountPropagationFlags,
+    /// From the directory that becomes the root.
+    attach: fn(PathBuf) -> RootfsStep,
+    /// From the root on, to what is made of it inside.
+    inside: Option<Propagation>,
+}
+
+/// No mount of the container's reaches the machine, whatever is asked for: what is shared is a peer group of its own.
+///
+/// # References
+/// OCI runtime spec, config-linux.md, "Rootfs Mount Propagation"
+fn root_propagation(spec: &Spec) -> Result<RootPropagation, Error> {
+    let (follow, cut) = (MountPropagationFlags::DOWNSTREAM, MountPropagationFlags::PRIVATE);
+    let apart: fn(PathBuf) -> RootfsStep = RootfsStep::AttachRoot;
+    let wanted = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or_default();
+    let (machine, attach, inside) = match wanted {
+        "" => (follow, apart, None),
+        "slave" | "rslave" => (follow, RootfsStep::AttachFollowingRoot as fn(PathBuf) -> RootfsStep, None),
+        "private" | "rprivate" => (cut, apart, None),
+        "shared" | "rshared" => (follow, apart, Some(Propagation::Shared)),
+        "unbindable" | "runbindable" => (cut, apart, Some(Propagation::Unbindable)),
+        other => return Err(refuse("linux.rootfsPropagation", format!("{other:?} is no propagation"))),
+    };
+    Ok(RootPropagation { machine, attach, inside })
 }
 
 /// Nodes are made by the machine's root alone; inside a user namespace they are borrowed.
@@ -305,9 +368,9 @@ enum HookPoint {
 
 fn hooks_inside(spec: &Spec, request: &Request<'_>, point: HookPoint) -> Option<RuntimeStep> {
     let hooks = spec.hooks().as_ref()?;
-    let list: Vec<Hook> = match point {
-        HookPoint::CreateContainer => hooks.create_container().clone()?,
-        HookPoint::StartContainer => hooks.start_container().clone()?,
+    let (list, status): (Vec<Hook>, _) = match point {
+        HookPoint::CreateContainer => (hooks.create_container().clone()?, Status::Creating),
+        HookPoint::StartContainer => (hooks.start_container().clone()?, Status::Created),
     };
-    (!list.is_empty()).then(|| RuntimeStep::Hooks(list, request.hook_state.clone()))
+    (!list.is_empty()).then(|| RuntimeStep::Hooks(list, State { status, ..request.state.clone() }))
 }

@@ -7,28 +7,21 @@ use process::During as _;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::rules;
 
-/// What this runtime does not do yet. A configuration that asks for it is refused: ignoring a field would
-/// mean a container with less confinement, or other behaviour, than its author wrote down.
-const UNSUPPORTED: [&str; 18] = [
-    "/vm",
-    "/windows",
-    "/solaris",
-    "/zos",
-    "/process/ioPriority",
-    "/process/scheduler",
-    "/process/execCPUAffinity",
-    "/linux/intelRdt",
-    "/linux/personality",
-    "/linux/memoryPolicy",
-    "/linux/netDevices",
-    "/linux/mountLabel",
-    "/linux/resources/blockIO",
-    "/linux/resources/hugepageLimits",
-    "/linux/resources/network",
-    "/linux/resources/rdma",
-    "/linux/resources/unified",
-    "/linux/resources/memory/disableOOMKiller",
+/// What this runtime does not do. A configuration that asks for it is refused: ignoring a field would mean a container
+/// with less confinement, or other behaviour, than its author wrote down. Fields that no specification knows are ignored,
+/// as it asks.
+const UNSUPPORTED: [(&str, &str); 9] = [
+    ("/vm", "virtual machines are somebody else's business"),
+    ("/windows", "this runtime is for Linux"),
+    ("/solaris", "this runtime is for Linux"),
+    ("/zos", "this runtime is for Linux"),
+    ("/freebsd", "this runtime is for Linux"),
+    ("/linux/intelRdt", "not supported"),
+    ("/linux/memoryPolicy", "not supported: it is of version 1.3"),
+    ("/linux/netDevices", "not supported: it is of version 1.3"),
+    ("/linux/personality/flags", "not supported: the specification names none"),
 ];
 
 /// The largest configuration that is read, in bytes.
@@ -88,22 +81,23 @@ pub fn check_made(spec: &Spec) -> Result<(), Error> {
 
 fn check(file: &Path, value: &Value) -> Result<(), Error> {
     let version = value["ociVersion"].as_str().unwrap_or_default();
-    if !version.starts_with("1.") {
-        return Err(config(file, "ociVersion", format!("{version:?} is not a 1.x version")));
+    if !is_first_version(version) {
+        return Err(config(file, "ociVersion", format!("{version:?} is not a 1.x version such as 1.2.1")));
     }
-    for pointer in UNSUPPORTED {
+    for (pointer, reason) in UNSUPPORTED {
         if value.pointer(pointer).is_some_and(|value| !is_empty(value)) {
             let field = pointer.trim_start_matches('/').replace('/', ".");
-            return Err(config(file, &field, "not supported".to_owned()));
+            return Err(config(file, &field, reason.to_owned()));
         }
     }
-    if value["process"]["args"].as_array().is_none_or(Vec::is_empty) {
-        return Err(config(file, "process.args", "no program is named".to_owned()));
-    }
-    if !value["process"]["cwd"].as_str().is_some_and(|cwd| cwd.starts_with('/')) {
-        return Err(config(file, "process.cwd", "not an absolute path".to_owned()));
-    }
-    Ok(())
+    rules::check(value).map_err(|broken| config(file, &broken.field, broken.reason))
+}
+
+/// Any version of the first generation, in the form of SemVer: three numbers, and perhaps more behind them.
+fn is_first_version(version: &str) -> bool {
+    let numbers: Vec<&str> = version.split(['-', '+']).next().unwrap_or_default().split('.').collect();
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.len() == 3 && numbers[0] == "1" && numbers.iter().all(is_number)
 }
 
 /// Hosts write empty objects and lists where they ask for nothing.
@@ -120,6 +114,16 @@ fn is_empty(value: &Value) -> bool {
 pub(crate) fn config(file: &Path, field: &str, reason: String) -> Error {
     let field = if field.is_empty() { "config" } else { field };
     Error::Config { file: file.to_owned(), field: field.to_owned(), reason }
+}
+
+/// The second number of the version that the configuration was written for: 2 of 1.2.1.
+pub(crate) fn minor_version(spec: &Spec) -> u32 {
+    spec.version().split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
+}
+
+/// A field of whatever configuration is at hand that is refused.
+pub(crate) fn refuse(field: &str, reason: impl Into<String>) -> Error {
+    config(Path::new("config.json"), field, reason.into())
 }
 
 #[cfg(test)]
@@ -141,16 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_version_one_is_refused() {
+        for version in ["", "1", "1.2", "2.0.0", "0.9.0", "1.x.0", "1..0", "11.0.0"] {
+            let json = format!(r#"{{"ociVersion":"{version}"}}"#);
+            assert!(checked(&json).unwrap_err().contains("ociVersion"), "{version}");
+        }
+    }
+
+    #[test]
     fn an_unsupported_field_is_named() {
         let json = r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},
-            "linux":{"resources":{"blockIO":{"weight":10}}}}"#;
-        assert_eq!(checked(json).unwrap_err(), "config.json: linux.resources.blockIO: not supported");
+            "linux":{"intelRdt":{"closID":"guaranteed"}}}"#;
+        assert_eq!(checked(json).unwrap_err(), "config.json: linux.intelRdt: not supported");
     }
 
     #[test]
     fn an_empty_unsupported_field_asks_for_nothing() {
         let json = r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},
-            "linux":{"resources":{"blockIO":{}, "network":null}}}"#;
+            "linux":{"intelRdt":{}, "memoryPolicy":null}}"#;
         assert_eq!(checked(json), Ok(()));
     }
 

@@ -20,16 +20,17 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::errno::Errno;
+use oci_spec::runtime::Spec;
 use process::channel::HANDED_OVER;
-use process::{CallError, ChildError, During as _};
+use process::{CallError, ChildError, During as _, PidFd, Signal};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::agent;
-use crate::create::hook_state;
 use crate::error::Error;
 use crate::hooks;
-use crate::state::{StateDir, Status};
+use crate::spec;
+use crate::state::{State, StateDir, Status};
 
 const NAME: &str = "start.sock";
 
@@ -58,26 +59,30 @@ fn short_path(directory: &Path) -> Result<(OwnedFd, String), Error> {
     Ok((held, path))
 }
 
-/// Starts a created container's program. Returns once it has been executed.
+/// Starts a created container's program. Returns once it has been executed, with the hooks that failed afterwards.
 ///
 /// # Errors
-/// [`Error::Status`] when it is not `created`; [`Error::CommandNotFound`], [`Error::NotExecutable`]; a hook's failure.
+/// [`Error::Status`] when it is not `created`; a configuration without a process; [`Error::CommandNotFound`],
+/// [`Error::NotExecutable`]; a hook's failure. Where that hook is one of those after the start, the program is killed.
 ///
 /// # References
 /// OCI runtime spec, runtime.md, "Start"
-pub fn start(state: &StateDir, id: &str) -> Result<(), Error> {
+pub fn start(state: &StateDir, id: &str) -> Result<Vec<Error>, Error> {
     let _lock = state.lock(id)?;
-    let mut record = state.record(id)?;
+    let mut record = state.record_now(id)?;
     if record.state.status != Status::Created {
         let status = record.state.status.to_string();
         return Err(Error::Status { operation: "start", id: id.to_owned(), status });
+    }
+    let spec = state.spec(id)?;
+    if spec.process().is_none() {
+        return Err(spec::refuse("process", "missing: there is nothing to start"));
     }
     let directory = state.container(id)?;
     let (_held, path) = short_path(&directory)?;
     let shown = directory.join(NAME);
     let mut socket = UnixStream::connect(path).during("connect", shown.display())?;
     socket.write_all(b"s").during("write", shown.display())?;
-    let spec = state.spec(id)?;
     let mut answer = Vec::new();
     while let Some(listener) = hear(&mut socket, &mut answer).during("read", shown.display())? {
         let pid = record.state.pid.ok_or_else(|| CallError::refused("start", id, "it has ended"))?;
@@ -91,8 +96,20 @@ pub fn start(state: &StateDir, id: &str) -> Result<(), Error> {
     }
     record.state.status = Status::Running;
     state.write(&record)?;
-    let poststart = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().clone()).unwrap_or_default();
-    hooks::run(&poststart, &hook_state(&record.state))
+    run_poststart(&spec, &record.state)
+}
+
+/// Until version 1.2 of the specification a failing hook after the start was worth a warning; since 1.3 it ends the
+/// container. The configuration says which of them its author has read.
+fn run_poststart(spec: &Spec, state: &State) -> Result<Vec<Error>, Error> {
+    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_deref()).unwrap_or_default();
+    if spec::minor_version(spec) < 3 {
+        return Ok(hooks::run_to_the_end(hooks, state));
+    }
+    hooks::run(hooks, state).map(|()| Vec::new()).inspect_err(|_| {
+        // It may have ended by itself meanwhile.
+        let _ = state.pid.map(|pid| PidFd::open(pid).and_then(|pidfd| pidfd.signal(Signal::SIGKILL)));
+    })
 }
 
 /// Whether init has let go of the connection: it failed at a step, and had no time to say so here.

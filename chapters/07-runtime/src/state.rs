@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cgroups::Cgroup;
 use oci_spec::runtime::Spec;
 use process::state::{self, Lock};
 use process::{CallError, During as _, Pid};
@@ -29,6 +30,8 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its processes stand still, until somebody resumes it.
+    Paused,
     /// Its program has ended.
     Stopped,
 }
@@ -39,6 +42,7 @@ impl std::fmt::Display for Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         })
     }
@@ -75,6 +79,9 @@ pub struct Record {
     pub cgroup: Option<cgroups::CgroupPath>,
     /// RFC 3339.
     pub created: String,
+    /// Its root directory on the machine; none where its root is made of layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<PathBuf>,
 }
 
 impl StateDir {
@@ -143,6 +150,31 @@ impl StateDir {
         Ok(record)
     }
 
+    /// The same, and whether it is paused: that, only its cgroup knows.
+    ///
+    /// # Errors
+    /// As [`StateDir::record`]; a cgroup that cannot be read.
+    pub fn record_now(&self, id: &str) -> Result<Record, Error> {
+        let mut record = self.record(id)?;
+        let lives = matches!(record.state.status, Status::Created | Status::Running);
+        if let Some(path) = record.cgroup.as_ref().filter(|_| lives)
+            && Cgroup::open(path)?.is_frozen()?
+        {
+            record.state.status = Status::Paused;
+        }
+        Ok(record)
+    }
+
+    /// The owner of a container: whoever made it.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn owner(&self, id: &str) -> Result<u32, Error> {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = self.container(id)?;
+        Ok(std::fs::metadata(&directory).during("stat", directory.display())?.uid())
+    }
+
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
         Ok(state::write_run_json(&self.container(&record.state.id)?.join("state.json"), record)?)
     }
@@ -156,8 +188,15 @@ impl StateDir {
         Ok(Lock::exclusive(&directory.join("lock"))?)
     }
 
+    pub(crate) fn write_spec(&self, id: &str, spec: &Spec) -> Result<(), Error> {
+        Ok(state::write_run_json(&self.container(id)?.join("config.json"), spec)?)
+    }
+
     /// The configuration that the container was made from.
-    pub(crate) fn spec(&self, id: &str) -> Result<Spec, Error> {
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn spec(&self, id: &str) -> Result<Spec, Error> {
         crate::spec::read(&self.container(id)?.join("config.json"))
     }
 }

@@ -5,10 +5,11 @@ use layers::Overlay;
 use namespaces::NamespaceStep;
 use oci_spec::runtime::Hook;
 use process::channel::Inside;
-use process::{CallError, ProcessStep, Step};
+use process::{CallError, Pid, ProcessStep, Step};
 use rootfs::{DetachedMount, RootState, RootfsStep};
 
 use crate::hooks;
+use crate::state::State;
 
 /// One step of a container's init.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +26,8 @@ pub enum RuntimeStep {
     Cgroup(CgroupStep),
     /// Chapter 6: what it may not do.
     Privilege(privileges::Step),
-    /// This chapter: hooks that run inside, with the state they read on standard input.
-    Hooks(Vec<Hook>, String),
+    /// This chapter: hooks that run inside, with the state they read on standard input. In it the pid is the one inside.
+    Hooks(Vec<Hook>, State),
 }
 
 impl Step for RuntimeStep {
@@ -40,7 +41,7 @@ impl Step for RuntimeStep {
             Self::Overlay(_) => "overlay",
             Self::Cgroup(step) => step.name(),
             Self::Privilege(step) => step.name(),
-            Self::Hooks(..) => "hooks",
+            Self::Hooks(..) => hooks::STEP,
         }
     }
 
@@ -55,8 +56,9 @@ impl Step for RuntimeStep {
             }
             Self::Cgroup(step) => step.run(&mut (), channel),
             Self::Privilege(step) => step.run(&mut (), channel),
-            Self::Hooks(list, container_state) => {
-                hooks::run(list, container_state).map_err(|error| CallError::refused("run", "hooks", error))
+            Self::Hooks(list, state) => {
+                let state = State { pid: Some(Pid::this()), ..state.clone() };
+                hooks::run(list, &state).map_err(|error| CallError::refused("run", hooks::STEP, error))
             }
         }
     }

@@ -73,7 +73,7 @@ impl Cooperage {
             stdio: Stdio::Descriptors { stdin: null(), stdout: null(), stderr: null() },
             state: &self.state,
             on_namespaces: None,
-            preserve: 0,
+            options: runtime::CreateOptions::default(),
         })
         .unwrap()
     }

@@ -118,7 +118,7 @@ impl Scene {
             stdio: Stdio::Terminal { size: process::pty::Size::default() },
             state: &self.state(),
             on_namespaces: None,
-            preserve: 0,
+            options: runtime::CreateOptions::default(),
         };
         runtime::create_planned(request, planner)
     }

@@ -75,7 +75,14 @@ impl Engine {
         let process = plan(&container, options)?;
         let (stdio, ours) = streams(options)?;
         let state = self.runtime();
-        let started = runtime::exec(Exec { id: id.as_str(), process: &process, program, stdio, state: &state });
+        let started = runtime::exec(Exec {
+            id: id.as_str(),
+            process: &process,
+            program,
+            stdio,
+            state: &state,
+            options: Default::default(),
+        });
         let started = started.map_err(|error| {
             let exit_code = error.exit_code();
             Error::Below {

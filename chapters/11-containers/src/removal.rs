@@ -203,7 +203,8 @@ impl Engine {
 
     /// [`release`](Self::release) without its last step, for a monitor that has something to write down before.
     pub(crate) fn release_kernel_objects(&self, id: &ContainerId) -> Result<()> {
-        let runtime = runtime::delete(&self.runtime(), id.as_str(), runtime::Force::Yes).doing("release", id.short());
+        let runtime =
+            runtime::delete(&self.runtime(), id.as_str(), runtime::Force::Yes).doing("release", id.short()).map(drop);
         let cgroup = remove_cgroup(id);
         let network = self.networks().disconnect(id.as_str()).doing("disconnect", id.short());
         runtime.and(cgroup).and(network)

@@ -172,6 +172,25 @@ pub(crate) fn build(program: &str) -> Result<PathBuf> {
     Ok(directory.join(program))
 }
 
+/// As [`build`], linked statically: a runtime executes itself twice in each call, and each time the dynamic linker would
+/// take as long as the rest of the way to `main`.
+pub(crate) fn build_static(package: &str, program: &str) -> Result<PathBuf> {
+    let directory = std::env::current_exe().context("cannot find this program")?;
+    let directory = directory.parent().context("this program is in no directory")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["rustc", "--quiet", "-p", package, "--bin", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.args(["--", "-C", "target-feature=+crt-static"]);
+    if !cargo.status().context("cannot run cargo")?.success() {
+        eprintln!("bench: no static libc here: {program} is linked dynamically");
+        let dynamic = build(package)?;
+        return Ok(dynamic.with_file_name(program));
+    }
+    Ok(directory.join(program))
+}
+
 /// The directory below `root` with an `oci-layout` in it.
 fn layout(root: &Path) -> Option<PathBuf> {
     let mut level = vec![root.to_owned()];

@@ -3,9 +3,11 @@
 //! Absolute times mean little on a machine that others share, so what is reported is a median and a ratio. A peer that is not
 //! installed, or does not work here, is left out by name.
 
+mod bundle;
 mod contender;
 mod layers;
 mod picture;
+mod runtimes;
 mod timing;
 
 use std::path::{Path, PathBuf};
@@ -27,8 +29,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// From the command to its end: a container that prints a line and is removed.
+    /// From the command to its end: a container that prints a line and is removed, by engines; a bundle, by OCI runtimes.
     Start {
+        /// Only engines, or only runtimes.
+        #[arg(long)]
+        only: Option<Only>,
         /// How often each contender runs.
         #[arg(long, default_value_t = 15)]
         runs: usize,
@@ -50,9 +55,18 @@ enum Command {
     },
 }
 
+/// A half of `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Only {
+    /// `cooper run`, podman, docker.
+    Engines,
+    /// `cooper-runtime`, crun, runc, bwrap, and what can be done by hand.
+    Runtimes,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Start { runs, svg } => start(runs.max(1), &svg),
+        Command::Start { only, runs, svg } => start(only, runs.max(1), &svg),
         Command::Layers { runs, size, svg } => compare_layers(runs.max(1), size, &svg),
     };
     match result {
@@ -64,13 +78,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(runs: usize, svg: &Path) -> Result<()> {
+fn start(only: Option<Only>, runs: usize, svg: &Path) -> Result<()> {
+    if only != Some(Only::Engines) {
+        compare_runtimes(runs, &svg.with_extension("runtimes.svg"))?;
+    }
+    if only == Some(Only::Runtimes) {
+        return Ok(());
+    }
     let scene = Scene::new()?;
     let contenders = Contender::all(&scene);
     let results = timing::measure(&contenders, runs);
     let skipped = contenders.iter().filter_map(|contender| Some((contender.name, contender.skipped.clone()?)));
     report("hello, started to ended", contender::OWN, &results, skipped.collect())?;
     draw(&results, contender::OWN, runs, svg)
+}
+
+fn compare_runtimes(runs: usize, svg: &Path) -> Result<()> {
+    let own = contender::build_static("ch07-runtime", "cooper-runtime")?;
+    let comparisons = runtimes::compare(&own, runs)?;
+    for comparison in &comparisons {
+        report(comparison.title, runtimes::OWN, &comparison.wall, comparison.skipped.clone())?;
+        let cpu = comparison.wall.iter().zip(&comparison.cpu).map(|(one, cpu)| format!("{} {cpu:.1}", one.name));
+        println!("processor time, all processes, ms: {}\n", cpu.collect::<Vec<_>>().join(", "));
+    }
+    let groups: Vec<_> = comparisons.iter().map(|comparison| (comparison.title, comparison.wall.as_slice())).collect();
+    write(&picture::groups(&groups, runtimes::OWN), svg)?;
+    println!("medians of {runs} runs; the picture is in {}", svg.display());
+    Ok(())
 }
 
 fn compare_layers(runs: usize, size: u64, svg: &Path) -> Result<()> {
@@ -97,10 +131,14 @@ fn report(title: &str, own: &str, results: &[Timing], skipped: Vec<(&str, String
 }
 
 fn draw(results: &[Timing], own: &str, runs: usize, svg: &Path) -> Result<()> {
+    write(&picture::bars(results, own), svg)?;
+    println!("{} medians of {runs} runs; the picture is in {}", results.len(), svg.display());
+    Ok(())
+}
+
+fn write(picture: &str, svg: &Path) -> Result<()> {
     if let Some(parent) = svg.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
-    std::fs::write(svg, picture::bars(results, own)).with_context(|| format!("cannot write {}", svg.display()))?;
-    println!("{} medians of {runs} runs; the picture is in {}", results.len(), svg.display());
-    Ok(())
+    std::fs::write(svg, picture).with_context(|| format!("cannot write {}", svg.display()))
 }

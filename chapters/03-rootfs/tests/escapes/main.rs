@@ -27,6 +27,7 @@ fn tmpfs(target: &str) -> MountEntry {
         attributes: MountAttrFlags::empty(),
         reach: Recursion::One,
         propagation: None,
+        copy_up: false,
     }
 }
 

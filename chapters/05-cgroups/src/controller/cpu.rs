@@ -35,6 +35,9 @@ pub(super) fn on_v1(limits: &Limits) -> Vec<Setting> {
     files.extend(quota.map(|quota| set("cpu.cfs_quota_us", quota.to_string())));
     files.extend(limits.cpu_burst_us.map(|burst| set("cpu.cfs_burst_us", burst.to_string())));
     files.extend(limits.cpu_idle.map(|idle| set("cpu.idle", u8::from(idle).to_string())));
+    // The period first here, too.
+    files.extend(limits.cpu_rt_period_us.map(|period| set("cpu.rt_period_us", period.to_string())));
+    files.extend(limits.cpu_rt_runtime_us.map(|runtime| set("cpu.rt_runtime_us", runtime.to_string())));
     let shares = limits.cpu_shares.filter(|shares| *shares > 0);
     files.extend(shares.map(|shares| set("cpu.shares", shares.to_string())));
     files

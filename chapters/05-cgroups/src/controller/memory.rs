@@ -5,20 +5,25 @@ use process::CallError;
 use super::{Controller, IfMissing, Read, Setting, number, or_max, text};
 use crate::Limits;
 use crate::file;
+use crate::limits::UNLIMITED;
 use crate::stats::MemoryStats;
 
 pub(super) fn on_v2(limits: &Limits) -> Vec<Setting> {
     let set = |file, value: String| Setting::new(Controller::Memory, file, value);
     let mut files = Vec::new();
-    files.extend(limits.memory.map(|bytes| set("memory.max", bytes.to_string())));
+    files.extend(limits.memory.map(|bytes| set("memory.max", or_max(Some(bytes).filter(|bytes| *bytes != UNLIMITED)))));
     files.extend(limits.memory_swap.map(|both| {
         // v2 counts swap alone. Without swap accounting (a boot option on old kernels) the memory limit still holds, and
         // Docker's `-m` sets this without being asked.
-        let swap = u64::try_from(both).ok().map(|both| both.saturating_sub(limits.memory.unwrap_or(0)));
+        let memory = limits.memory.filter(|bytes| *bytes != UNLIMITED);
+        let swap = u64::try_from(both).ok().map(|both| both.saturating_sub(memory.unwrap_or(0)));
         set("memory.swap.max", or_max(swap)).or(IfMissing::GoWithout)
     }));
     files.extend(limits.memory_high.map(|bytes| set("memory.high", bytes.to_string())));
-    files.extend(limits.memory_reservation.map(|bytes| set("memory.low", bytes.to_string())));
+    // For a guarantee, no limit is no guarantee.
+    let guarantee =
+        |bytes: u64| set("memory.low", Some(bytes).filter(|bytes| *bytes != UNLIMITED).unwrap_or(0).to_string());
+    files.extend(limits.memory_reservation.map(guarantee));
     files.extend(limits.oom_group.then(|| set("memory.oom.group", "1".to_owned())));
     files
 }
@@ -27,11 +32,21 @@ pub(super) fn on_v2(limits: &Limits) -> Vec<Setting> {
 pub(super) fn on_v1(limits: &Limits) -> Vec<Setting> {
     let set = |file, value: String| Setting::new(Controller::Memory, file, value);
     let mut files = Vec::new();
-    files.extend(limits.memory.map(|bytes| set("memory.limit_in_bytes", bytes.to_string())));
+    let unlimited = limits.memory == Some(UNLIMITED);
+    let or_minus_one = |bytes: u64| if bytes == UNLIMITED { "-1".to_owned() } else { bytes.to_string() };
+    files.extend(limits.memory.map(|bytes| set("memory.limit_in_bytes", or_minus_one(bytes))));
+    // The sum cannot be limited where one of its parts is not.
     files.extend(
-        limits.memory_swap.map(|both| set("memory.memsw.limit_in_bytes", both.to_string()).or(IfMissing::GoWithout)),
+        limits
+            .memory_swap
+            .or(unlimited.then_some(-1))
+            .map(|both| set("memory.memsw.limit_in_bytes", both.to_string()).or(IfMissing::GoWithout)),
     );
-    files.extend(limits.memory_reservation.map(|bytes| set("memory.soft_limit_in_bytes", bytes.to_string())));
+    let reservation = |bytes| set("memory.soft_limit_in_bytes", or_minus_one(bytes));
+    files.extend(limits.memory_reservation.map(reservation));
+    files.extend(limits.memory_swappiness.map(|swappiness| set("memory.swappiness", swappiness.to_string())));
+    files.extend(limits.memory_kernel_tcp.map(|bytes| set("memory.kmem.tcp.limit_in_bytes", bytes.to_string())));
+    files.extend(limits.oom_kill_disable.then(|| set("memory.oom_control", "1".to_owned())));
     files
 }
 

@@ -17,8 +17,10 @@ mod cpuset;
 pub(crate) mod hugetlb;
 pub(crate) mod io;
 pub(crate) mod memory;
+pub(crate) mod net;
 mod pids;
 mod pressure;
+pub(crate) mod rdma;
 
 /// A generation of the cgroup interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +58,17 @@ pub enum Controller {
     Devices,
     /// v1; on v2 every cgroup can be frozen.
     Freezer,
+    /// Classes of packets; v1.
+    NetCls,
+    /// Priorities of packets; v1.
+    NetPrio,
+    /// RDMA devices.
+    Rdma,
 }
 
 impl Controller {
     /// Every controller that this engine uses.
-    pub const ALL: [Controller; 9] = [
+    pub const ALL: [Controller; 12] = [
         Controller::Cpu,
         Controller::Cpuacct,
         Controller::Cpuset,
@@ -70,6 +78,9 @@ impl Controller {
         Controller::Hugetlb,
         Controller::Devices,
         Controller::Freezer,
+        Controller::NetCls,
+        Controller::NetPrio,
+        Controller::Rdma,
     ];
 
     /// The kernel's name in v2, and in v1 but for [`Controller::Io`].
@@ -84,6 +95,9 @@ impl Controller {
             Controller::Hugetlb => "hugetlb",
             Controller::Devices => "devices",
             Controller::Freezer => "freezer",
+            Controller::NetCls => "net_cls",
+            Controller::NetPrio => "net_prio",
+            Controller::Rdma => "rdma",
         }
     }
 
@@ -153,6 +167,8 @@ impl Limits {
                 pids::on_either(self),
                 io::on_v2(self),
                 hugetlb::on_v2(self),
+                rdma::on_either(self),
+                Vec::new(),
             ],
             Version::V1 => [
                 memory::on_v1(self),
@@ -161,6 +177,8 @@ impl Limits {
                 pids::on_either(self),
                 io::on_v1(self),
                 hugetlb::on_v1(self),
+                rdma::on_either(self),
+                net::on_v1(self),
             ],
         };
         let mut files = parts.concat();

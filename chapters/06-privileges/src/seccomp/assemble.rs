@@ -53,29 +53,29 @@ pub(super) fn program(table: &Table, flags: FilterFlags) -> Result<Program, Erro
 /// The whole range of an architecture's numbers as leaves, neighbours with the same code merged.
 fn leaves(table: &Table, arch: Arch) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
-    let mut push = |first: u32, code: Vec<Instruction>| {
+    let mut push = |first: u32, code: &[Instruction]| {
         // What was assumed of the numbers from here on is now known better.
         leaves.pop_if(|last| last.first == first);
         match leaves.last() {
             Some(last) if last.code == code => {}
-            _ => leaves.push(Leaf { first, code }),
+            _ => leaves.push(Leaf { first, code: code.to_vec() }),
         }
     };
-    let unlisted = || vec![answer(table.default)];
-    push(0, unlisted());
+    let unlisted = [answer(table.default)];
+    push(0, &unlisted);
     for (&number, branches) in table.calls.get(&arch).into_iter().flatten() {
-        push(number, rules(branches, table.default));
-        push(number + 1, unlisted());
+        push(number, &rules(branches, table.default));
+        push(number + 1, &unlisted);
     }
     match table.calls.get(&Arch::X32) {
         Some(calls) if arch == Arch::X86_64 => {
-            push(X32_BIT, unlisted());
+            push(X32_BIT, &unlisted);
             for (&number, branches) in calls {
-                push(number, rules(branches, table.default));
-                push(number + 1, unlisted());
+                push(number, &rules(branches, table.default));
+                push(number + 1, &unlisted);
             }
         }
-        _ => push(X32_BIT, vec![answer(Answer::NO_SUCH_CALL)]),
+        _ => push(X32_BIT, &[answer(Answer::NO_SUCH_CALL)]),
     }
     leaves
 }
@@ -89,13 +89,15 @@ fn search(leaves: &[Leaf]) -> Vec<Instruction> {
     let (lower, upper) = leaves.split_at(leaves.len() / 2);
     let boundary = upper[0].first;
     let (lower, upper) = (search(lower), search(upper));
-    let mut code = match u8::try_from(lower.len()) {
-        Ok(distance) => vec![Instruction::branch(bpf::AT_LEAST, boundary, distance, 0)],
+    let mut code = Vec::with_capacity(2 + lower.len() + upper.len());
+    match u8::try_from(lower.len()) {
+        Ok(distance) => code.push(Instruction::branch(bpf::AT_LEAST, boundary, distance, 0)),
         // A comparison jumps at most 255 instructions; only the unconditional jump has 32 bits.
-        Err(_) => {
-            vec![Instruction::branch(bpf::AT_LEAST, boundary, 0, 1), Instruction::plain(bpf::JUMP, lower.len() as u32)]
-        }
-    };
+        Err(_) => code.extend([
+            Instruction::branch(bpf::AT_LEAST, boundary, 0, 1),
+            Instruction::plain(bpf::JUMP, lower.len() as u32),
+        ]),
+    }
     code.extend(lower);
     code.extend(upper);
     code

@@ -9,7 +9,7 @@ use std::path::Path;
 use cgroups::Controller;
 use jiff::Timestamp;
 use process::{During as _, Pid, PidFd, pty};
-use runtime::{Create, RootSource, Spec, Stdio};
+use runtime::{Create, CreateOptions, RootSource, Spec, Stdio};
 
 use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
@@ -69,7 +69,7 @@ pub(super) fn launch(
         stdio,
         state: &engine.runtime(),
         on_namespaces: Some(&mut on_namespaces),
-        preserve: 0,
+        options: CreateOptions::default(),
     });
     let mut created = created.map_err(|error| because(error, container))?;
     streams.take_terminal(created.console.take(), container)?;

@@ -1,28 +1,55 @@
-//! The command line that OCI hosts (podman, containerd, docker) expect of a runtime.
+//! The command line that OCI hosts (podman, containerd, docker) expect of a runtime: runc's.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use process::explain;
 
+use crate::usage::Update;
+
+/// What `--version` prints: hosts look for the words "version" and "spec".
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1");
+
 /// An OCI runtime: runs containers from bundles.
 #[derive(Parser)]
-#[command(name = "cooper-runtime", version)]
+#[command(name = "cooper-runtime", version = VERSION)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What holds for every command.
+#[derive(Args)]
+pub(crate) struct Settings {
     /// Where the state of containers is kept.
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// Write errors to this file instead of standard error alone.
+    /// Write errors and warnings to this file, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
-    /// How errors are written to the file.
+    /// How they are written to the file.
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub(crate) log_format: String,
+    /// Write each kernel call there as well.
+    #[arg(long)]
+    pub(crate) debug: bool,
     /// Tell each kernel call as it happens ("story" or "json").
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "story")]
     pub(crate) explain: Option<explain::Format>,
-    #[command(subcommand)]
-    pub(crate) command: Command,
+    /// Let systemd make the cgroup.
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Who makes the cgroup: "cgroupfs" (this program) or "systemd".
+    #[arg(long, value_name = "WHO", default_value = "cgroupfs", value_parser = ["cgroupfs", "systemd"])]
+    pub(crate) cgroup_manager: String,
+    /// Whether a container may do without a cgroup where none can be made and no limit is asked for; "false" forbids it.
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["true", "false", "auto"])]
+    pub(crate) rootless: String,
+    /// The program that checkpoints and restores.
+    #[arg(long, value_name = "FILE", default_value = "criu")]
+    pub(crate) criu: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -52,7 +79,7 @@ pub(crate) enum Command {
         id: String,
     },
     /// Run one more process in a container.
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// List containers.
     List {
         /// "table" or "json".
@@ -62,12 +89,42 @@ pub(crate) enum Command {
         #[arg(short, long)]
         quiet: bool,
     },
-    /// Write an example configuration to config.json in the current directory.
+    /// Show a container's processes, as ps(1) does.
+    Ps(Ps),
+    /// Stop all processes of a container where they are.
+    Pause {
+        /// The container.
+        id: String,
+    },
+    /// Let the processes of a paused container go on.
+    Resume {
+        /// The container.
+        id: String,
+    },
+    /// Change a container's limits.
+    Update(Box<Update>),
+    /// Print what a container uses, and when it runs out of memory, as JSON lines.
+    Events {
+        /// Print what is used once, and end.
+        #[arg(long)]
+        stats: bool,
+        /// How often what is used is printed: 5s, 500ms, 1m.
+        #[arg(long, default_value = "5s", value_name = "TIME", value_parser = crate::usage::interval)]
+        interval: std::time::Duration,
+        /// The container.
+        id: String,
+    },
+    /// Write an example configuration to config.json.
     Spec {
         /// For an ordinary user: with a user namespace.
         #[arg(long)]
         rootless: bool,
+        /// The directory to write it in.
+        #[arg(short, long, default_value = ".", value_name = "DIR")]
+        bundle: PathBuf,
     },
+    /// Print what this runtime knows, as JSON.
+    Features,
 }
 
 #[derive(Args)]
@@ -81,9 +138,15 @@ pub(crate) struct Create {
     /// Write the first process's pid to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
-    /// How many descriptors from 3 on the program inherits.
+    /// How many descriptors from 3 on the program inherits, besides those of $LISTEN_FDS.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) preserve_fds: u32,
+    /// Change the root by moving a mount over it: for machines whose root is an initramfs.
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Leave the program the caller's session keyring, and the keys in it.
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
     /// The container's id.
     pub(crate) id: String,
 }
@@ -93,6 +156,12 @@ pub(crate) struct Run {
     /// Do not wait for it.
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// Do not delete it when it has ended.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Leave processes that lose their parent to others.
+    #[arg(long)]
+    pub(crate) no_subreaper: bool,
     #[command(flatten)]
     pub(crate) create: Create,
 }
@@ -107,6 +176,18 @@ pub(crate) struct Kill {
     /// The signal, by name or number.
     #[arg(default_value = "SIGTERM")]
     pub(crate) signal: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Ps {
+    /// "table" or "json".
+    #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
+    pub(crate) format: String,
+    /// The container.
+    pub(crate) id: String,
+    /// Arguments for ps(1), -ef if none are given.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) options: Vec<String>,
 }
 
 #[derive(Args)]
@@ -132,6 +213,33 @@ pub(crate) struct Exec {
     /// One more environment variable.
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
+    /// Its user and group, as numbers.
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub(crate) user: Option<String>,
+    /// One more group of its user.
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub(crate) additional_gids: Vec<u32>,
+    /// One more capability.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) cap: Vec<String>,
+    /// Let no program that it executes gain privileges.
+    #[arg(long)]
+    pub(crate) no_new_privs: bool,
+    /// The label that SELinux goes by.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) process_label: Option<String>,
+    /// The profile that AppArmor goes by.
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) apparmor: Option<String>,
+    /// How many descriptors from 3 on it inherits, besides those of $LISTEN_FDS.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) preserve_fds: u32,
+    /// Run it in this cgroup inside the container's own, which must exist.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Option<String>,
+    /// Come into a paused container, too; the process stands still until it is resumed.
+    #[arg(long)]
+    pub(crate) ignore_paused: bool,
     /// The container.
     pub(crate) id: String,
     /// The command and its arguments.
