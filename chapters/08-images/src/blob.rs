@@ -27,6 +27,14 @@ impl Store {
         Ok(VerifyingReader::new(file, *digest, size))
     }
 
+    /// The blob's bytes as they are on disk, for somebody who will verify them himself: a registry does.
+    ///
+    /// # Errors
+    /// [`Error::NoBlob`].
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        Ok(open_blob(self, digest)?.0)
+    }
+
     /// A small blob at once, verified.
     ///
     /// # Errors
@@ -165,6 +173,6 @@ fn abandoned(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| file.try_lock().is_ok())
 }
 
-fn sync_directory(dir: &Path) -> Result<()> {
+pub(crate) fn sync_directory(dir: &Path) -> Result<()> {
     Ok(File::open(dir).and_then(|dir| dir.sync_all()).during("fsync", dir.display())?)
 }

@@ -45,7 +45,8 @@ impl Store {
         for entry in &self.index()?.manifests {
             self.mark(entry, &mut reached)?;
         }
-        let mut collected = Collected::default();
+        // Beginnings of blobs, too: a download that goes on holds a lease.
+        let mut collected = Collected { bytes: self.forget_ingests()?, ..Collected::default() };
         for (digest, size) in blob_directories(self)? {
             if !reached.contains(&digest) {
                 let path = self.blob_path(&digest);

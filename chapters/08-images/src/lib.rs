@@ -15,7 +15,7 @@
 //! # Reading order
 //! - [`mod@reference`]: what a name means
 //! - [`descriptor`], [`media`], [`manifest`], [`config`]: the documents
-//! - [`store`], [`blob`], [`gc`], [`verify`]: the store, a plain OCI image layout
+//! - [`store`], [`blob`], [`ingest`], [`gc`], [`verify`]: the store, a plain OCI image layout
 //! - [`image`], with [`unpack`], the spine
 //! - [`archive`]: images in one file, out and in
 //! - [`builtin`] and [`elf`]: images made from nothing but this program and this machine
@@ -29,6 +29,7 @@ pub mod elf;
 pub mod error;
 pub mod gc;
 pub mod image;
+pub mod ingest;
 pub mod manifest;
 pub mod media;
 pub mod reference;
@@ -41,6 +42,7 @@ pub use descriptor::{Descriptor, Platform};
 pub use error::{Error, Result};
 pub use gc::Collected;
 pub use image::{Image, unpack};
+pub use ingest::Ingest;
 pub use manifest::{Document, Index, LARGEST_DOCUMENT, Manifest};
 pub use reference::{ParseReferenceError, Reference};
 pub use store::{Lease, Named, REF_NAME, Store};

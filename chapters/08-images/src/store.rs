@@ -5,6 +5,7 @@
 //! DIR/index.json            an index; each entry's annotation org.opencontainers.image.ref.name is a full name
 //! DIR/blobs/sha256/HEX      manifests, configs, layers
 //! DIR/tmp/                  blobs under way, each locked by its writer
+//! DIR/ingest/               blobs under way whose digest is known; they outlive their writer
 //! DIR/.lock, DIR/.lease     who may write the index, who keeps the garbage collector away
 //! ```
 //!

@@ -22,18 +22,14 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The server of a registry, as references write it (`localhost:5000`, `docker.io`).
-    ///
-    /// It is `https`, except for loopback addresses and for what `insecure` names: nobody can
-    /// listen on the way to one's own machine.
-    pub fn of_registry(registry: &str, insecure: &[String]) -> Option<Origin> {
+    /// The encrypted or the plain server of a registry, as references write it (`localhost:5000`, `docker.io`).
+    pub(crate) fn of_registry(registry: &str, tls: bool) -> Option<Origin> {
         let authority = if registry == "docker.io" { DOCKER_IO } else { registry };
-        let plain = insecure.iter().any(|name| name == registry);
-        let uri: Uri = format!("https://{authority}/").parse().ok()?;
-        let host = uri.host()?.to_ascii_lowercase();
-        let tls = !plain && !is_loopback(&host);
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Some(Origin { tls, host, port })
+        let scheme = if tls { "https" } else { "http" };
+        let uri: Uri = format!("{scheme}://{authority}/").parse().ok()?;
+        // A path, a query or a user would make it another URL than the one that was meant.
+        let bare = uri.path() == "/" && uri.query().is_none();
+        Origin::of(&uri).filter(|_| bare)
     }
 
     /// The server that a URL names; `None` if it is no `http` or `https` URL, or one with a
@@ -47,6 +43,10 @@ impl Origin {
         if uri.authority()?.as_str().contains('@') {
             return None;
         }
+        // What follows the host is a port, or this is no address.
+        if uri.port_u16().is_none() && uri.authority()?.as_str() != uri.host()? {
+            return None;
+        }
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         Some(Origin { tls, host: uri.host()?.to_ascii_lowercase(), port })
     }
@@ -54,6 +54,17 @@ impl Origin {
     /// The host's name, without the port.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host, and the port if it is not the usual one: as references write it.
+    pub(crate) fn authority(&self) -> String {
+        let usual = if self.tls { 443 } else { 80 };
+        if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
     /// Whether what is sent there is encrypted.
@@ -82,11 +93,7 @@ impl Origin {
     }
 
     fn base(&self) -> String {
-        let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
-        match self.port {
-            port if port == usual => format!("{scheme}://{}", self.host),
-            port => format!("{scheme}://{}:{port}", self.host),
-        }
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
     }
 }
 
@@ -133,27 +140,30 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn registry(name: &str) -> Origin {
-        Origin::of_registry(name, &["intranet:5000".to_owned()]).unwrap()
-    }
-
     #[test]
-    fn plain_http_is_for_loopback_and_for_what_was_named() {
+    fn a_registrys_name_is_a_host_and_a_port() {
         let cases = [
             ("docker.io", "https://registry-1.docker.io"),
             ("ghcr.io", "https://ghcr.io"),
             ("example.org:5000", "https://example.org:5000"),
-            ("localhost:5000", "http://localhost:5000"),
-            ("127.8.9.1:80", "http://127.8.9.1"),
-            ("[::1]:5000", "http://[::1]:5000"),
-            ("intranet:5000", "http://intranet:5000"),
-            ("localhost.example.org", "https://localhost.example.org"),
-            ("127.0.0.1.example.org", "https://127.0.0.1.example.org"),
+            ("example.org:443", "https://example.org"),
+            ("[::1]:5000", "https://[::1]:5000"),
             ("Example.ORG", "https://example.org"),
         ];
         for (name, url) in cases {
-            assert_eq!(registry(name).to_string(), url, "{name}");
+            assert_eq!(Origin::of_registry(name, true).unwrap().to_string(), url, "{name}");
         }
+        assert_eq!(Origin::of_registry("a:80", false).unwrap().to_string(), "http://a");
+        for name in ["", "a/b", "a?b", "user@a", "a b", "a:b"] {
+            assert_eq!(Origin::of_registry(name, true), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_this_machines_own_names_are_loopback() {
+        let here = |name: &str| Origin::of_registry(name, true).unwrap().is_loopback();
+        assert!(["localhost:5000", "127.8.9.1:80", "[::1]:5000"].into_iter().all(here));
+        assert!(!["localhost.example.org", "127.0.0.1.example.org", "128.0.0.1"].into_iter().any(here));
     }
 
     #[test]

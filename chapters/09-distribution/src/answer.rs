@@ -7,8 +7,10 @@ use ureq::Body;
 use ureq::http::{Response, Uri};
 
 use crate::address::Origin;
+use crate::busy;
 use crate::conversation::Conversation;
 use crate::error::{Error, Result};
+use crate::pace::Paced;
 
 /// Most that is read of an error's body, in bytes.
 const LARGEST_ERROR: u64 = 64 << 10;
@@ -47,7 +49,7 @@ impl Answer {
     /// The body, of which no more than `limit` bytes are accepted.
     pub(crate) fn bytes(mut self, conversation: &Conversation, limit: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let read = self.response.body_mut().as_reader().take(limit + 1).read_to_end(&mut bytes);
+        let read = self.body(conversation, limit + 1).read_to_end(&mut bytes);
         read.map_err(|error| conversation.unreachable(&self.origin, ureq::Error::Io(error)))?;
         if bytes.len() as u64 > limit {
             return Err(conversation.broken(&format!("{} has more than {limit} bytes", self.url.path())));
@@ -56,21 +58,29 @@ impl Answer {
     }
 
     /// The body as a stream, for content whose size is known from elsewhere.
-    pub(crate) fn into_reader(self) -> impl Read + Send + use<> {
-        self.response.into_body().into_reader()
+    pub(crate) fn into_reader(self, conversation: &Conversation) -> impl Read + Send + use<> {
+        let options = &conversation.client.options;
+        Paced::new(self.response.into_body().into_reader(), options.slowest, options.stall)
     }
 
     /// Reads a short body to its end and forgets it.
-    pub(crate) fn drain(&mut self) {
-        let mut body = self.response.body_mut().as_reader().take(LARGEST_ERROR);
+    pub(crate) fn drain(&mut self, conversation: &Conversation) {
         // If that fails the connection is not used again, and nothing else changes.
-        let _ = std::io::copy(&mut body, &mut std::io::sink());
+        let _ = std::io::copy(&mut self.body(conversation, LARGEST_ERROR), &mut std::io::sink());
+    }
+
+    fn body(&mut self, conversation: &Conversation, limit: u64) -> impl Read {
+        let options = &conversation.client.options;
+        Paced::new(self.response.body_mut().as_reader(), options.slowest, options.stall).take(limit)
     }
 
     /// The error that an unexpected status means.
     pub(crate) fn refusal(mut self, conversation: &Conversation, operation: &'static str) -> Error {
         let status = self.status();
-        let message = self.message();
+        let mut message = self.message(conversation);
+        if matches!(status, 429 | 503) {
+            message.push_str(&busy::limits(|name| self.header(name)));
+        }
         let (object, host) = (conversation.object.clone(), self.host(conversation));
         match status {
             401 | 403 => Error::Unauthorized { object, host, status, message },
@@ -79,14 +89,15 @@ impl Answer {
     }
 
     /// What the server says about an error: the specification's JSON, or else the status.
-    pub(crate) fn message(&mut self) -> String {
+    pub(crate) fn message(&mut self, conversation: &Conversation) -> String {
         let mut bytes = Vec::new();
-        let mut body = self.response.body_mut().as_reader().take(LARGEST_ERROR);
         // Half a message is better than none.
-        let _ = body.read_to_end(&mut bytes);
+        let _ = self.body(conversation, LARGEST_ERROR).read_to_end(&mut bytes);
         let from_json = serde_json::from_slice::<Value>(&bytes).ok().and_then(|value| error_text(&value));
         let reason = self.response.status().canonical_reason().unwrap_or("unknown status");
-        printable(from_json.as_deref().unwrap_or(reason))
+        // Go's servers say this in plain text to whoever does not encrypt.
+        let plain = std::str::from_utf8(&bytes).ok().filter(|text| text.contains("HTTP request to an HTTPS server"));
+        printable(from_json.as_deref().or(plain.map(str::trim)).unwrap_or(reason))
     }
 
     /// Who answered, as a person would call it.

@@ -24,21 +24,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::http::{Method, Request, Response, Uri, header};
-use ureq::{Body, SendBody};
+use ureq::{Agent, Body, SendBody, Timeout};
 
 use crate::address::{Origin, resolve_location};
-use crate::answer::Answer;
+use crate::answer::{Answer, printable};
+use crate::busy;
 use crate::challenge::Challenge;
-use crate::client::Client;
+use crate::client::{Client, Proof};
 use crate::error::{Error, Result};
+use crate::registries::Endpoint;
 use crate::token::{self, Authorization};
 
 /// Redirects that are followed for one request.
 const MOST_REDIRECTS: u32 = 5;
 
-/// How often a server may ask to be left alone for a while, and for how long at most.
+/// How often a server may ask to be left alone for a while.
 const MOST_WAITS: u32 = 5;
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The first pause after a broken connection; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -85,6 +86,9 @@ pub(crate) struct Conversation<'a> {
     /// The registry as references name it: the name that logins are kept under.
     pub(crate) registry: String,
     pub(crate) origin: Origin,
+    /// The repository's name there; empty if it is about none.
+    pub(crate) repository: String,
+    proof: Proof,
     /// What messages call the thing that this is about.
     pub(crate) object: String,
     /// What a token must allow.
@@ -93,13 +97,26 @@ pub(crate) struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    pub(crate) fn new(client: &'a Client, registry: &str, object: String, scopes: Vec<String>) -> Result<Self> {
-        let Some(origin) = Origin::of_registry(registry, &client.options.insecure) else {
+    pub(crate) fn new(client: &'a Client, endpoint: Endpoint, object: String, scopes: Vec<String>) -> Result<Self> {
+        let Endpoint { registry, repository, insecure, .. } = endpoint;
+        let Some((origin, proof)) = client.place(&registry, insecure)? else {
             let reason = "this is not the name of a server".to_owned();
-            return Err(Error::Protocol { object, host: registry.to_owned(), reason });
+            return Err(Error::Protocol { object, host: registry, reason });
         };
-        let (registry, authorization) = (registry.to_owned(), Mutex::new(None));
-        Ok(Conversation { client, registry, origin, object, scopes, authorization })
+        let authorization = Mutex::new(None);
+        Ok(Conversation { client, registry, origin, repository, proof, object, scopes, authorization })
+    }
+
+    /// A conversation about a registry itself.
+    pub(crate) fn about(client: &'a Client, registry: &str, scopes: Vec<String>) -> Result<Self> {
+        let insecure = client.registries()?.is_insecure(registry);
+        let endpoint = Endpoint { registry: registry.to_owned(), repository: String::new(), insecure, mirror: false };
+        Conversation::new(client, endpoint, registry.to_owned(), scopes)
+    }
+
+    /// A URL of the repository; `path` begins with a slash.
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.origin.url(&format!("/v2/{}{path}", self.repository))
     }
 
     /// Makes a request and sees it through: a challenge is answered, a redirect followed, a busy
@@ -107,6 +124,7 @@ impl<'a> Conversation<'a> {
     pub(crate) fn send(&self, ask: &Ask) -> Result<Answer> {
         let mut url: Uri = ask.url.parse().map_err(|_| self.broken("a URL of the registry cannot be read"))?;
         let (mut challenged, mut redirects, mut waits) = (false, 0, 0);
+        let mut patience = self.client.options.patience;
         loop {
             let mut answer = self.once(ask, &url)?;
             let repeatable = !matches!(ask.payload, Payload::Once(..));
@@ -123,7 +141,13 @@ impl<'a> Conversation<'a> {
                 }
                 429 | 503 if repeatable && waits < MOST_WAITS => {
                     waits += 1;
-                    thread::sleep(retry_after(&answer, waits));
+                    // One that wants to be left alone for longer than that has the last word.
+                    let Some(pause) = busy::pause(answer.header("retry-after"), waits, patience) else {
+                        return Ok(answer);
+                    };
+                    answer.drain(self);
+                    thread::sleep(pause);
+                    patience -= pause;
                 }
                 _ => return Ok(answer),
             }
@@ -140,7 +164,8 @@ impl<'a> Conversation<'a> {
             // The one place that decides who is shown the authorization; see the module's rule.
             let shown = if origin == self.origin { self.authorization() } else { None };
             narrate(ask, url, shown.is_some());
-            match self.request(ask, url, shown.as_deref()) {
+            let agent = self.agent(&origin)?;
+            match request(&agent, ask, url, shown.as_deref()) {
                 Ok(response) => {
                     let answer = Answer::new(response, url.clone(), origin, shown);
                     answer.narrate();
@@ -159,25 +184,10 @@ impl<'a> Conversation<'a> {
         unreachable!("the loop ends by returning")
     }
 
-    fn request(&self, ask: &Ask, url: &Uri, shown: Option<&str>) -> std::result::Result<Response<Body>, ureq::Error> {
-        let mut request = Request::builder().method(ask.method.clone()).uri(url.clone());
-        for (name, value) in &ask.headers {
-            request = request.header(name, value);
-        }
-        if let Some(value) = shown {
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let agent = self.client.agent(url);
-        match &ask.payload {
-            Payload::None if ask.method == Method::POST => agent.run(request.body(&[][..])?),
-            Payload::None => agent.run(request.body(SendBody::none())?),
-            Payload::Bytes(bytes) => agent.run(request.body(*bytes)?),
-            Payload::Once(reader, length) => {
-                let request = request.header(header::CONTENT_LENGTH, *length);
-                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                agent.run(request.body(SendBody::from_reader(&mut **reader))?)
-            }
-        }
+    /// The agent that reaches a server. What was waived for the registry is waived for its own host, and for no other.
+    pub(crate) fn agent(&self, server: &Origin) -> Result<Agent> {
+        let proof = if server.host() == self.origin.host() { self.proof } else { Proof::Wanted };
+        self.client.agent(&self.registry, server, proof)
     }
 
     /// Does what a 401 asks for, if we can. False if there is nothing to show that was not
@@ -185,7 +195,7 @@ impl<'a> Conversation<'a> {
     fn satisfy(&self, answer: &mut Answer) -> Result<bool> {
         let challenge = Challenge::choose(answer.headers(header::WWW_AUTHENTICATE.as_str()));
         // What was read to its end leaves a connection that can be used again.
-        answer.drain();
+        answer.drain(self);
         // Another thread may have been let in while this request was under way.
         let newer = self.authorization().filter(|current| answer.shown.as_ref() != Some(current));
         if newer.is_some() {
@@ -242,14 +252,50 @@ impl<'a> Conversation<'a> {
     /// A connection that cannot be made or kept.
     pub(crate) fn unreachable(&self, origin: &Origin, source: ureq::Error) -> Error {
         let host = if *origin == self.origin { self.registry.clone() } else { origin.to_string() };
-        let reason = match source {
-            ureq::Error::Io(error) => error.to_string(),
-            ureq::Error::Timeout(ureq::Timeout::PerRead | ureq::Timeout::PerWrite) => {
-                format!("nothing moved for {:?}", self.client.options.stall)
-            }
-            other => other.to_string(),
-        };
+        let reason = self.reason(&source);
         Error::Unreachable { object: self.object.clone(), host, reason }
+    }
+
+    fn reason(&self, error: &ureq::Error) -> String {
+        let options = &self.client.options;
+        match error {
+            ureq::Error::Timeout(Timeout::PerRead | Timeout::PerWrite) => {
+                format!("nothing moved for {:?}", options.stall)
+            }
+            ureq::Error::Timeout(Timeout::RecvResponse) => format!("no answer within {:?}", options.stall * 4),
+            ureq::Error::Timeout(Timeout::Connect) => format!("no connection within {:?}", options.connect),
+            ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
+                Some(inner) => self.reason(inner),
+                None => error.to_string(),
+            },
+            // `printable` bounds what may quote a stranger.
+            other => printable(&other.to_string()),
+        }
+    }
+}
+
+fn request(
+    agent: &Agent,
+    ask: &Ask,
+    url: &Uri,
+    shown: Option<&str>,
+) -> std::result::Result<Response<Body>, ureq::Error> {
+    let mut request = Request::builder().method(ask.method.clone()).uri(url.clone());
+    for (name, value) in &ask.headers {
+        request = request.header(name, value);
+    }
+    if let Some(value) = shown {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    match &ask.payload {
+        Payload::None if ask.method == Method::POST => agent.run(request.body(&[][..])?),
+        Payload::None => agent.run(request.body(SendBody::none())?),
+        Payload::Bytes(bytes) => agent.run(request.body(*bytes)?),
+        Payload::Once(reader, length) => {
+            let request = request.header(header::CONTENT_LENGTH, *length);
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            agent.run(request.body(SendBody::from_reader(&mut **reader))?)
+        }
     }
 }
 
@@ -268,13 +314,6 @@ fn is_final(error: &ureq::Error) -> bool {
     }
 }
 
-/// How long a busy server wants to be left alone: as it says, within our patience, or longer
-/// each time.
-fn retry_after(answer: &Answer, waits: u32) -> Duration {
-    let seconds = answer.header("retry-after").and_then(|value| value.trim().parse().ok());
-    seconds.map_or(FIRST_PAUSE * 2_u32.pow(waits), Duration::from_secs).min(LONGEST_WAIT)
-}
-
 fn narrate(ask: &Ask, url: &Uri, shown: bool) {
     if !process::narrate::wanted() {
         return;
@@ -284,6 +323,7 @@ fn narrate(ask: &Ask, url: &Uri, shown: bool) {
         Method::HEAD => "HEAD",
         Method::PUT => "PUT",
         Method::POST => "POST",
+        Method::PATCH => "PATCH",
         _ => "request",
     };
     // The query of somebody else's URL may be a secret of its own: signed addresses are.

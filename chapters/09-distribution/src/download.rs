@@ -36,15 +36,16 @@ pub(crate) struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// Prepares to fetch; nothing is asked before the first [`Download::next`].
+    /// Prepares to fetch what follows the first `at` bytes; nothing is asked before the first [`Download::next`].
     pub(crate) fn new(
         conversation: &'a Conversation<'a>,
         reference: &'a Reference,
         blob: &'a Descriptor,
         progress: &'a dyn Progress,
         stop: &'a AtomicBool,
+        at: u64,
     ) -> Download<'a> {
-        Download { conversation, reference, blob, progress, stop, body: None, at: 0, good_from: 0, attempt: 1 }
+        Download { conversation, reference, blob, progress, stop, body: None, at, good_from: at, attempt: 1 }
     }
 
     /// The next bytes into `buffer`; 0 at the end, after exactly the promised number.
@@ -55,7 +56,7 @@ impl<'a> Download<'a> {
     pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(self.conversation.broken("stopped, because another blob failed"));
+                return Err(Error::Stopped { object: self.conversation.object.clone() });
             }
             let mut body = match self.body.take() {
                 Some(body) => body,
@@ -84,8 +85,8 @@ impl<'a> Download<'a> {
 
     /// Asks for the blob, or for the rest of it.
     fn connect(&mut self) -> Result<Box<dyn Read + Send>> {
-        let path = format!("/v2/{}/blobs/{}", self.reference.repository(), self.blob.digest);
-        let mut ask = Ask::new(Method::GET, self.conversation.origin.url(&path), "fetch a blob by its digest");
+        let url = self.conversation.url(&format!("/blobs/{}", self.blob.digest));
+        let mut ask = Ask::new(Method::GET, url, "fetch a blob by its digest");
         if self.at > 0 {
             ask = ask.header(header::RANGE, format!("bytes={}-", self.at));
         }
@@ -96,7 +97,7 @@ impl<'a> Download<'a> {
         match answer.status() {
             200 if length.is_some_and(|length| length != self.blob.size) => Err(self.wrong_size("another number of")),
             200 => {
-                let mut body = answer.into_reader();
+                let mut body = answer.into_reader(self.conversation);
                 // A server that cannot continue sends all again; we know the beginning.
                 if let Err(error) = io::copy(&mut (&mut body).take(self.at), &mut io::sink()) {
                     self.broken(error)?;
@@ -104,7 +105,7 @@ impl<'a> Download<'a> {
                 }
                 Ok(Box::new(body))
             }
-            206 if self.at > 0 && continues => Ok(Box::new(answer.into_reader())),
+            206 if self.at > 0 && continues => Ok(Box::new(answer.into_reader(self.conversation))),
             _ => Err(answer.refusal(self.conversation, "get a blob of")),
         }
     }

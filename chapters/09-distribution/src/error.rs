@@ -1,6 +1,7 @@
 //! What goes wrong between two machines, told apart so that a hint can be right.
 
 use std::io;
+use std::path::Path;
 
 use images::Reference;
 use layers::Digest;
@@ -77,12 +78,26 @@ pub enum Error {
         /// Which rule.
         reason: String,
     },
+    /// Another blob of the same image failed; that one's error is the one that is told.
+    #[error("{object}: stopped, because another blob failed")]
+    Stopped {
+        /// What was asked for.
+        object: String,
+    },
     /// The image is there and is none that this engine can take.
     #[error("{reference}: {reason}")]
     Unsupported {
         /// What was being pulled.
         reference: Box<Reference>,
         /// Why not.
+        reason: String,
+    },
+    /// A file of this machine's configuration: `registries.conf`, certificates, a proxy.
+    #[error("{subject}: {reason}")]
+    Configuration {
+        /// The file, or the variable's value.
+        subject: String,
+        /// What is wrong.
         reason: String,
     },
     /// Docker's configuration file, or a credential helper that it names.
@@ -122,6 +137,21 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn configuration(file: &Path, reason: String) -> Error {
+        Error::Configuration { subject: file.display().to_string(), reason }
+    }
+
+    pub(crate) fn proxy(url: &str, reason: &dyn std::fmt::Display) -> Error {
+        // What stands before an @ is a password.
+        let shown = url.rsplit('@').next().unwrap_or(url);
+        Error::Configuration { subject: format!("proxy {shown:?}"), reason: reason.to_string() }
+    }
+
+    /// Whether what came before it is worth keeping: the connection failed, and not what it brought.
+    pub(crate) fn leaves_a_beginning(&self) -> bool {
+        matches!(self, Error::Unreachable { .. } | Error::Stopped { .. } | Error::Status { status: 429 | 500.., .. })
+    }
+
     /// What the user may do about it, to be printed once, apart from the message.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -132,6 +162,17 @@ impl Error {
                 let (typed, meant) = (reference.familiar(), reference.to_string());
                 let meaning = if typed == meant { String::new() } else { format!(": {typed} means {meant}") };
                 Some(format!("check the name and the tag{meaning}"))
+            }
+            Error::Unreachable { host, reason, .. } if reason.contains("certificate") => Some(format!(
+                "if you trust {host}, put its authority's certificate into /etc/docker/certs.d/{host}/ca.crt, or ask for \
+                 --tls-verify=false"
+            )),
+            Error::Status { host, status: 400, message, .. } if message.contains("HTTPS") => Some(format!(
+                "{host} wants an encrypted conversation: put its authority's certificate into \
+                 /etc/docker/certs.d/{host}/ca.crt, or ask for --tls-verify=false"
+            )),
+            Error::Status { host, status: 429, .. } => {
+                Some(format!("wait, or log in with `cooper login {host}`: registries let known users ask more often"))
             }
             Error::Unreachable { host, .. } => {
                 Some(format!("is {host} the right registry, is it running, and is this machine online?"))

@@ -25,7 +25,7 @@ pub fn login(registry: &str, login: &Login, options: Options) -> Result<String> 
 pub fn login_at(config: &Path, registry: &str, login: &Login, options: Options) -> Result<String> {
     let registry = canonical(registry);
     let client = Client::new(Credentials::anonymous().with(registry, login.clone()), options);
-    let conversation = Conversation::new(&client, registry, registry.to_owned(), Vec::new())?;
+    let conversation = Conversation::about(&client, registry, Vec::new())?;
     let answer = conversation.send(&Ask::new(Method::GET, conversation.origin.url("/v2/"), "show the login"))?;
     if answer.status() != 200 {
         return Err(answer.refusal(&conversation, "log in to"));

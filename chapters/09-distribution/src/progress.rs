@@ -20,6 +20,8 @@ pub enum Stage {
     Moved(u64),
     /// The connection broke, and this is the next attempt (from 2).
     Retry(u32),
+    /// Another pull is bringing it in; this one waits for that.
+    Shared,
     /// Nothing to do: it is here already.
     Present,
     /// Nothing to send: the registry has it already.
@@ -131,7 +133,7 @@ impl Progress for Bars {
                 bar.set_style(style("{prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {msg}"));
             }
             Stage::Moved(bytes) => bar.set_position(bytes),
-            Stage::Retry(_) => bar.set_message(words(stage)),
+            Stage::Retry(_) | Stage::Shared => bar.set_message(words(stage)),
             _ => {
                 bar.set_style(style("{prefix} {msg}"));
                 bar.finish_with_message(words(stage));
@@ -146,6 +148,7 @@ fn words(stage: Stage) -> String {
         Stage::Waiting(size) => format!("waiting ({size} bytes)"),
         Stage::Moved(bytes) => format!("{bytes} bytes"),
         Stage::Retry(attempt) => format!("connection lost, attempt {attempt}"),
+        Stage::Shared => "waiting for another pull".to_owned(),
         Stage::Present => "already here".to_owned(),
         Stage::AtRegistry => "already there".to_owned(),
         Stage::Mounted => "mounted from another repository".to_owned(),

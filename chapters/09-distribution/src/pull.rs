@@ -8,32 +8,27 @@
 //!         --> channel --> inflate --> hash --> files   (named by diff id)
 //! ```
 //!
-//! Both ends are promises until both hashes fit: the blob and the extracted layer each appear
+//! A layer that two pulls want is brought in by one of them; the other waits. Both ends are promises until both hashes fit: the blob and the extracted layer each appear
 //! under their names only then. The image's name comes last, when everything it needs is there;
 //! a pull that is interrupted at any point leaves whole blobs and whole layers and no broken name.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use images::{Descriptor, Image, ImageConfig, LARGEST_DOCUMENT, Reference, Store, media};
-use layers::{DiffId, Snapshots};
+use images::{Descriptor, Image, ImageConfig, Ingest, LARGEST_DOCUMENT, Platform, Reference, Store, media};
+use layers::{DiffId, Digest, Snapshots};
 
 use crate::client::Client;
 use crate::conversation::Conversation;
 use crate::crew;
-use crate::download::Download;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
-use crate::resolve::{Resolved, mismatch, reading, resolve_in};
+use crate::resolve::{Resolved, locate};
 
-/// Bytes that go through the channel at a time.
-const PIECE: usize = 256 << 10;
-
-/// Pieces that may wait between download and extraction: 2 MiB a layer.
-const QUEUE: usize = 8;
+/// How long to wait before asking again whether somebody else is still at a blob.
+const TURN: Duration = Duration::from_millis(20);
 
 /// Brings an image and its layers into the store, extracted and named.
 ///
@@ -53,8 +48,7 @@ pub fn pull(
     snapshots: &Snapshots,
     progress: &dyn Progress,
 ) -> Result<Image> {
-    let conversation = reading(client, reference)?;
-    let resolved = resolve_in(&conversation, reference)?;
+    let (conversation, resolved) = locate(client, reference, progress)?;
     progress.note(&format!("{reference} is {}", resolved.target.digest));
 
     // From the first blob to the name nothing else protects the blobs from being collected.
@@ -65,6 +59,7 @@ pub fn pull(
         Pull { conversation: &conversation, reference, store, snapshots, progress, stop: AtomicBool::new(false) };
     let config = pull.config(&resolved)?;
     let layers = pull.plan(&resolved, &config)?;
+    pull.room(&layers)?;
     crew::each(&layers, client.options.parallel, &pull.stop, |(layer, diff_id)| pull.layer(layer, diff_id))?;
     // What a layer takes from those below it, which had to be here first.
     snapshots.stack(&config.rootfs.diff_ids).map_err(|error| images(error.into()))?;
@@ -74,19 +69,22 @@ pub fn pull(
     {
         store.put_as(&descriptor.digest, document).map_err(images)?;
     }
-    store.tag(reference, &resolved.target).map_err(images)?;
+    // Of an index only this platform's image is here. For another machine's, the name is that image's alone.
+    let ours = client.options.platform == Platform::host();
+    let target = if ours { resolved.target } else { resolved.manifest_descriptor.clone() };
+    store.tag(reference, &target).map_err(images)?;
     let image = store.image(&resolved.manifest_descriptor).map_err(images)?;
-    Ok(Image { target: resolved.target, ..image })
+    Ok(Image { target, ..image })
 }
 
 /// What all layers of one pull share.
-struct Pull<'a> {
-    conversation: &'a Conversation<'a>,
-    reference: &'a Reference,
-    store: &'a Store,
-    snapshots: &'a Snapshots,
-    progress: &'a dyn Progress,
-    stop: AtomicBool,
+pub(crate) struct Pull<'a> {
+    pub(crate) conversation: &'a Conversation<'a>,
+    pub(crate) reference: &'a Reference,
+    pub(crate) store: &'a Store,
+    pub(crate) snapshots: &'a Snapshots,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) stop: AtomicBool,
 }
 
 impl Pull<'_> {
@@ -101,7 +99,10 @@ impl Pull<'_> {
             return Err(self.unsupported(format!("the config has more than {LARGEST_DOCUMENT} bytes")));
         }
         if !self.store.has(&descriptor.digest) {
-            self.download(descriptor, None)?;
+            let mut turn = self.turn(&descriptor.digest)?;
+            if !self.store.has(&descriptor.digest) {
+                self.bring(&mut turn, descriptor, None)?;
+            }
         }
         let bytes = self.store.blob_bytes(&descriptor.digest, LARGEST_DOCUMENT).map_err(self.images())?;
         ImageConfig::parse(&bytes).map_err(self.images())
@@ -129,133 +130,72 @@ impl Pull<'_> {
 
     /// One layer: whichever of blob and extracted files is missing.
     fn layer(&self, layer: &Descriptor, diff_id: &DiffId) -> Result<()> {
-        let extracted = self.snapshots.has(diff_id);
-        let failed = |source| Error::Layer {
-            reference: Box::new(self.reference.clone()),
-            layer: layer.digest,
-            source: Box::new(source),
-        };
+        if self.is_here(layer, diff_id) {
+            self.progress.blob(&layer.digest, Stage::Present);
+            return Ok(());
+        }
+        let mut turn = self.turn(&layer.digest)?;
+        // While we waited for our turn, somebody may have done all of it.
+        if self.is_here(layer, diff_id) {
+            self.progress.blob(&layer.digest, Stage::Present);
+            return Ok(());
+        }
         if self.store.has(&layer.digest) {
-            if !extracted {
-                let blob = self.store.blob(&layer.digest).map_err(self.images())?;
-                self.snapshots.extract(diff_id, blob).map_err(failed)?;
-            }
+            let blob = self.store.blob(&layer.digest).map_err(self.images())?;
+            self.snapshots.extract(diff_id, blob).map_err(|source| self.layer_error(layer, source))?;
             self.progress.blob(&layer.digest, Stage::Present);
             return Ok(());
         }
         self.progress.blob(&layer.digest, Stage::Waiting(layer.size));
-        if extracted {
-            self.download(layer, None)?;
-        } else {
-            let (sender, receiver) = sync_channel(QUEUE);
-            let (downloaded, extracted) = thread::scope(|scope| {
-                let extraction =
-                    scope.spawn(|| self.snapshots.extract(diff_id, Pieces::of(receiver)).map_err(Box::new));
-                // The download owns the sender: however it ends, the channel closes before we wait.
-                (self.download(layer, Some(sender)), extraction.join())
-            });
-            // A download that failed makes the extraction fail; the other way round the download
-            // was only told to stop.
-            match (downloaded, extracted) {
-                (Err(error), _) => return Err(error),
-                (Ok(_), Ok(Err(source))) => return Err(failed(*source)),
-                (Ok(Ended::Early), _) | (_, Err(_)) => {
-                    return Err(self.unsupported(format!("the layer {} was not read to its end", layer.digest)));
-                }
-                (Ok(Ended::Whole), Ok(Ok(()))) => {}
-            }
-        }
+        let to_extract = Some(diff_id).filter(|diff_id| !self.snapshots.has(diff_id));
+        self.bring(&mut turn, layer, to_extract)?;
         self.progress.blob(&layer.digest, Stage::Pulled);
         Ok(())
     }
 
-    /// Fetches a blob into the store, and hands its bytes on as they come. The end is handed on
-    /// only after the store has verified the digest.
-    fn download(&self, blob: &Descriptor, onward: Option<SyncSender<Piece>>) -> Result<Ended> {
-        let mut download = Download::new(self.conversation, self.reference, blob, self.progress, &self.stop);
-        let mut writer = self.store.writer_for(&blob.digest).map_err(self.images())?;
-        loop {
-            let mut piece = vec![0; PIECE];
-            let mut filled = 0;
-            // Full pieces: a socket's portions are small, and each piece costs a wake-up.
-            while filled < PIECE {
-                match download.next(&mut piece[filled..])? {
-                    0 => break,
-                    n => filled += n,
-                }
-            }
-            piece.truncate(filled);
-            if filled == 0 {
-                break;
-            }
-            writer.write_all(&piece).map_err(|source| Error::Io { operation: "write a blob".to_owned(), source })?;
-            if onward.as_ref().is_some_and(|onward| onward.send(Piece::Bytes(piece)).is_err()) {
-                return Ok(Ended::Early);
-            }
-        }
-        writer.commit(Some(&blob.digest)).map_err(|error| match error {
-            images::Error::Transfer { .. } | images::Error::Blob { .. } => {
-                mismatch(self.conversation, self.reference, &format!("blob {}", blob.digest), error.to_string())
-            }
-            source => Error::Images { reference: Box::new(self.reference.clone()), source: Box::new(source) },
-        })?;
-        // If nobody waits for the end, the extraction has failed, and its result says why.
-        Ok(match onward.map(|onward| onward.send(Piece::End)) {
-            Some(Err(_)) => Ended::Early,
-            _ => Ended::Whole,
-        })
+    fn is_here(&self, layer: &Descriptor, diff_id: &DiffId) -> bool {
+        self.store.has(&layer.digest) && self.snapshots.has(diff_id)
     }
 
-    fn unsupported(&self, reason: String) -> Error {
+    /// Waits until nobody else is at this blob, in this process or another.
+    fn turn(&self, digest: &Digest) -> Result<Ingest<'_>> {
+        let mut told = false;
+        loop {
+            if let Some(turn) = self.store.ingest(digest).map_err(self.images())? {
+                return Ok(turn);
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped { object: self.conversation.object.clone() });
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.progress.blob(digest, Stage::Shared);
+            }
+            thread::sleep(TURN);
+        }
+    }
+
+    /// Whether the disk has room for what will come. A registry that promises the impossible is found out at once.
+    fn room(&self, layers: &[(Descriptor, DiffId)]) -> Result<()> {
+        let missing = layers.iter().filter(|(layer, _)| !self.store.has(&layer.digest));
+        let needed = missing.fold(0_u64, |sum, (layer, _)| sum.saturating_add(layer.size));
+        let disk = rustix::fs::statvfs(self.store.dir())
+            .map_err(|error| Error::Io { operation: "ask how full the disk is".to_owned(), source: error.into() })?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if needed > free {
+            return Err(self.unsupported(format!("there are {needed} bytes to download, and the disk has {free} left")));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unsupported(&self, reason: String) -> Error {
         Error::Unsupported { reference: Box::new(self.reference.clone()), reason }
     }
 
-    fn images(&self) -> impl Fn(images::Error) -> Error {
+    pub(crate) fn layer_error(&self, layer: &Descriptor, source: layers::Error) -> Error {
+        Error::Layer { reference: Box::new(self.reference.clone()), layer: layer.digest, source: Box::new(source) }
+    }
+
+    pub(crate) fn images(&self) -> impl Fn(images::Error) -> Error {
         |source| Error::Images { reference: Box::new(self.reference.clone()), source: Box::new(source) }
-    }
-}
-
-/// How a download ended that did not fail.
-enum Ended {
-    /// Verified and stored.
-    Whole,
-    /// The extraction did not want more.
-    Early,
-}
-
-/// What goes through the channel.
-enum Piece {
-    Bytes(Vec<u8>),
-    /// The blob is whole and verified.
-    End,
-}
-
-/// The receiving end of the channel, as a reader. A channel that closes without
-/// [`Piece::End`] is a download that failed: an error, never an end of file.
-struct Pieces {
-    receiver: Receiver<Piece>,
-    current: io::Cursor<Vec<u8>>,
-    ended: bool,
-}
-
-impl Pieces {
-    fn of(receiver: Receiver<Piece>) -> Pieces {
-        Pieces { receiver, current: io::Cursor::default(), ended: false }
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let n = self.current.read(buffer)?;
-            if n > 0 || buffer.is_empty() || self.ended {
-                return Ok(n);
-            }
-            match self.receiver.recv() {
-                Ok(Piece::Bytes(bytes)) => self.current = io::Cursor::new(bytes),
-                Ok(Piece::End) => self.ended = true,
-                Err(_) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the download failed")),
-            }
-        }
     }
 }

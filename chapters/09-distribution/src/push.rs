@@ -5,22 +5,21 @@
 //! registry is known to have is *mounted* from there, and no byte moves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-use std::sync::Mutex;
+use std::io;
 use std::sync::atomic::AtomicBool;
 
-use images::{Descriptor, Document, Image, LARGEST_DOCUMENT, Reference, Store};
+use images::{Descriptor, Document, Image, LARGEST_DOCUMENT, Manifest, Reference, Store};
 use layers::Digest;
-use ureq::http::{Method, Uri, header};
+use ureq::http::{Method, header};
 
-use crate::address::{percent_encoded, resolve_location};
-use crate::answer::Answer;
+use crate::address::percent_encoded;
 use crate::client::Client;
 use crate::conversation::{Ask, Conversation, Payload};
 use crate::crew;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Stage};
 use crate::resolve::mismatch;
+use crate::upload::Upload;
 
 /// Repositories that blobs may be mounted from in one push: each is one more thing to ask
 /// permission for.
@@ -41,21 +40,27 @@ pub fn push(
     image: &Image,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
+    let endpoint = client.registries()?.to_push(reference)?;
     let sources = sources(reference, store);
-    let mut scopes = vec![format!("repository:{}:pull,push", reference.repository())];
+    let mut scopes = vec![format!("repository:{}:pull,push", endpoint.repository)];
     let repositories: BTreeSet<&String> = sources.values().collect();
     scopes.extend(repositories.iter().take(MOST_SOURCES).map(|name| format!("repository:{name}:pull")));
-    let conversation = Conversation::new(client, reference.registry(), reference.to_string(), scopes)?;
+    let conversation = Conversation::new(client, endpoint, reference.to_string(), scopes)?;
 
     let push = Push { conversation: &conversation, reference, store, progress, sources };
+    let (named, inner) = push.documents(image);
     let mut seen = BTreeSet::new();
-    let parts = image.manifest.layers.iter().chain([&image.manifest.config]);
+    let parts = inner.iter().flat_map(|(_, manifest)| manifest.layers.iter().chain([&manifest.config]));
     let blobs: Vec<&Descriptor> = parts.filter(|blob| seen.insert(blob.digest)).collect();
     let stop = AtomicBool::new(false);
     crew::each(&blobs, client.options.parallel, &stop, |blob| push.blob(blob))?;
-    push.manifest(image)?;
-    progress.note(&format!("{reference} is {}", image.manifest_descriptor.digest));
-    Ok(image.manifest_descriptor.clone())
+    for (manifest, _) in inner.iter().filter(|(manifest, _)| manifest.digest != named.digest) {
+        push.document(manifest, &manifest.digest.to_string())?;
+    }
+    let selector = reference.tag().map_or_else(|| named.digest.to_string(), str::to_owned);
+    push.document(&named, &selector)?;
+    progress.note(&format!("{reference} is {}", named.digest));
+    Ok(named)
 }
 
 /// Which blobs other repositories of the same registry have, as far as our store remembers.
@@ -84,8 +89,8 @@ struct Push<'a> {
 impl Push<'_> {
     /// Sees to it that the registry has a blob.
     fn blob(&self, blob: &Descriptor) -> Result<()> {
-        let path = format!("/v2/{}/blobs/{}", self.reference.repository(), blob.digest);
-        let ask = Ask::new(Method::HEAD, self.conversation.origin.url(&path), "ask whether the blob is there");
+        let url = self.conversation.url(&format!("/blobs/{}", blob.digest));
+        let ask = Ask::new(Method::HEAD, url, "ask whether the blob is there");
         let answer = self.conversation.send(&ask)?;
         match answer.status() {
             200 => {
@@ -102,7 +107,9 @@ impl Push<'_> {
                 Ok(stage) => break stage,
                 // An upload that broke off begins again with a session of its own.
                 Err(Error::Unreachable { .. }) if attempt < self.conversation.client.options.attempts => attempt += 1,
-                Err(Error::Status { status: 500.., .. }) if attempt < self.conversation.client.options.attempts => {
+                Err(Error::Status { status: 429 | 500.., .. })
+                    if attempt < self.conversation.client.options.attempts =>
+                {
                     attempt += 1;
                 }
                 Err(error) => return Err(error),
@@ -115,50 +122,65 @@ impl Push<'_> {
 
     /// Mounts the blob or uploads it.
     fn send_blob(&self, blob: &Descriptor) -> Result<Stage> {
-        let mut path = format!("/v2/{}/blobs/uploads/", self.reference.repository());
+        let mut path = "/blobs/uploads/".to_owned();
         let mut purpose = "begin an upload";
         if let Some(source) = self.sources.get(&blob.digest) {
             path.push_str(&format!("?mount={}&from={}", blob.digest, percent_encoded(source)));
             purpose = "ask to take the blob from another repository";
         }
-        let ask = Ask::new(Method::POST, self.conversation.origin.url(&path), purpose);
+        let ask = Ask::new(Method::POST, self.conversation.url(&path), purpose);
         let answer = self.conversation.send(&ask)?;
         match answer.status() {
             201 if self.sources.contains_key(&blob.digest) => Ok(Stage::Mounted),
-            202 => self.upload(blob, &answer),
+            202 => Upload::new(self.conversation, self.store, blob, self.progress)
+                .run(&answer)
+                .map_err(|error| self.blame(blob, error)),
             _ => Err(answer.refusal(self.conversation, "begin an upload for")),
         }
     }
 
-    /// Sends the whole blob in one request to where the registry wants it. That may be another
-    /// server; the conversation sends no credentials there.
-    fn upload(&self, blob: &Descriptor, begun: &Answer) -> Result<Stage> {
-        let location = begun.header(header::LOCATION.as_str()).unwrap_or_default();
-        let url = resolve_location(&begun.url, location)
-            .ok_or_else(|| self.conversation.broken("the upload's Location is no URL"))?;
-        self.conversation.allow(&url)?;
-        let content = self.store.blob(&blob.digest).map_err(self.images())?;
-        let mut content = Counted { inner: content, read: 0, blob: &blob.digest, progress: self.progress };
-        let ask = Ask::new(Method::PUT, with_digest(&url, &blob.digest), "send the blob and what it must hash to")
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .payload(Payload::Once(Mutex::new(&mut content), blob.size));
-        let answer = self.conversation.send(&ask)?;
-        match answer.status() {
-            201 | 204 => Ok(Stage::Pushed),
-            _ => Err(answer.refusal(self.conversation, "upload a blob of")),
+    /// A registry that refuses what it got may have got what this disk made of it.
+    fn blame(&self, blob: &Descriptor, error: Error) -> Error {
+        if !matches!(error, Error::Status { status: 400..=499, .. }) {
+            return error;
+        }
+        let read = self.store.blob(&blob.digest).map(|mut content| io::copy(&mut content, &mut io::sink()));
+        match read {
+            Ok(Err(source)) => self.images()(images::Error::Transfer { digest: blob.digest, source }),
+            _ => error,
         }
     }
 
-    /// The last step: from now on the name means this image.
-    fn manifest(&self, image: &Image) -> Result<()> {
-        let descriptor = &image.manifest_descriptor;
-        let bytes = self.store.blob_bytes(&descriptor.digest, LARGEST_DOCUMENT).map_err(self.images())?;
-        let selector = match self.reference.tag() {
-            Some(tag) => tag.to_owned(),
-            None => descriptor.digest.to_string(),
+    /// What the name will stand for, and the manifests below it. That is an index if every image that it names is
+    /// here, whole; else the image for this machine alone.
+    fn documents(&self, image: &Image) -> (Descriptor, Vec<(Descriptor, Manifest)>) {
+        let one =
+            || (image.manifest_descriptor.clone(), vec![(image.manifest_descriptor.clone(), image.manifest.clone())]);
+        let Ok(Document::Index(index)) = self.store.document(&image.target) else { return one() };
+        let whole = |entry: &Descriptor| match self.store.document(entry) {
+            Ok(Document::Manifest(manifest)) => {
+                let here = manifest.layers.iter().chain([&manifest.config]).all(|part| self.store.has(&part.digest));
+                here.then(|| (entry.clone(), manifest))
+            }
+            _ => None,
         };
-        let path = format!("/v2/{}/manifests/{selector}", self.reference.repository());
-        let ask = Ask::new(Method::PUT, self.conversation.origin.url(&path), "give the image its name")
+        match index.manifests.iter().map(whole).collect::<Option<Vec<_>>>() {
+            Some(inner) if !inner.is_empty() => (image.target.clone(), inner),
+            _ => {
+                let platform = &self.conversation.client.options.platform;
+                self.progress
+                    .note(&format!("not all images of the index are here: only the one for {platform} is pushed"));
+                one()
+            }
+        }
+    }
+
+    /// A manifest or an index. With a tag it is the last step: from now on the name means this image.
+    fn document(&self, descriptor: &Descriptor, selector: &str) -> Result<()> {
+        let bytes = self.store.blob_bytes(&descriptor.digest, LARGEST_DOCUMENT).map_err(self.images())?;
+        let url = self.conversation.url(&format!("/manifests/{selector}"));
+        let purpose = if selector.contains(':') { "send a manifest of the index" } else { "give the image its name" };
+        let ask = Ask::new(Method::PUT, url, purpose)
             .header(header::CONTENT_TYPE, descriptor.media_type.as_str())
             .payload(Payload::Bytes(&bytes));
         let answer = self.conversation.send(&ask)?;
@@ -176,43 +198,5 @@ impl Push<'_> {
 
     fn images(&self) -> impl Fn(images::Error) -> Error {
         |source| Error::Images { reference: Box::new(self.reference.clone()), source: Box::new(source) }
-    }
-}
-
-/// The upload's URL may have a query of the registry's own.
-fn with_digest(url: &Uri, digest: &Digest) -> String {
-    let joint = if url.query().is_some() { '&' } else { '?' };
-    format!("{url}{joint}digest={}", percent_encoded(&digest.to_string()))
-}
-
-/// Counts what is read, for those who wait.
-struct Counted<'a, R> {
-    inner: R,
-    read: u64,
-    blob: &'a Digest,
-    progress: &'a dyn Progress,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.read += n as u64;
-        self.progress.blob(self.blob, Stage::Moved(self.read));
-        Ok(n)
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_digest_is_added_to_whatever_query_there_is() {
-        let digest = Digest::of(b"");
-        let encoded = percent_encoded(&digest.to_string());
-        let url = |text: &str| with_digest(&text.parse().unwrap(), &digest);
-        assert_eq!(url("http://a/x"), format!("http://a/x?digest={encoded}"));
-        assert_eq!(url("http://a/x?_state=1"), format!("http://a/x?_state=1&digest={encoded}"));
     }
 }

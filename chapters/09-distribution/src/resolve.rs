@@ -15,6 +15,8 @@ use ureq::http::{Method, header};
 use crate::client::Client;
 use crate::conversation::{Ask, Conversation};
 use crate::error::{Error, Result};
+use crate::progress::{Progress, Silent};
+use crate::registries::Endpoint;
 
 /// What a name means right now.
 #[derive(Clone, Debug)]
@@ -35,16 +37,47 @@ pub struct Resolved {
 /// [`Error::UnknownImage`], [`Error::Unauthorized`], [`Error::Unreachable`]; no image for the
 /// platform; a document that is malformed, too large (4 MiB), or not what its digest says.
 pub fn resolve(client: &Client, reference: &Reference) -> Result<Resolved> {
-    resolve_in(&reading(client, reference)?, reference)
+    Ok(locate(client, reference, &Silent)?.1)
 }
 
-/// A conversation that may read the reference's repository.
-pub(crate) fn reading<'a>(client: &'a Client, reference: &Reference) -> Result<Conversation<'a>> {
-    let scope = format!("repository:{}:pull", reference.repository());
-    Conversation::new(client, reference.registry(), reference.to_string(), vec![scope])
+/// The first place that has the image, and what its name means there. A mirror that fails, however it does, only makes us
+/// ask the next.
+pub(crate) fn locate<'a>(
+    client: &'a Client,
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<(Conversation<'a>, Resolved)> {
+    let mut endpoints = client.registries()?.to_pull(reference)?.into_iter();
+    loop {
+        // The last one is no mirror, so it ends the loop.
+        let Some(endpoint) = endpoints.next() else { return Err(nowhere(reference)) };
+        let mirror = endpoint.mirror;
+        let found = reading(client, reference, endpoint).and_then(|conversation| {
+            let resolved = resolve_in(&conversation, reference)?;
+            Ok((conversation, resolved))
+        });
+        match found {
+            Err(error) if mirror => progress.note(&format!("{error}; asking the next place")),
+            Ok((conversation, resolved)) if mirror => {
+                progress.note(&format!("found at the mirror {}", conversation.registry));
+                return Ok((conversation, resolved));
+            }
+            found => return found,
+        }
+    }
 }
 
-pub(crate) fn resolve_in(conversation: &Conversation, reference: &Reference) -> Result<Resolved> {
+fn nowhere(reference: &Reference) -> Error {
+    Error::Unsupported { reference: Box::new(reference.clone()), reason: "there is nowhere to ask".to_owned() }
+}
+
+/// A conversation that may read a repository.
+pub(crate) fn reading<'a>(client: &'a Client, reference: &Reference, endpoint: Endpoint) -> Result<Conversation<'a>> {
+    let scope = format!("repository:{}:pull", endpoint.repository);
+    Conversation::new(client, endpoint, reference.to_string(), vec![scope])
+}
+
+fn resolve_in(conversation: &Conversation, reference: &Reference) -> Result<Resolved> {
     let selector = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or(images::reference::DEFAULT_TAG).to_owned(),
@@ -90,22 +123,16 @@ fn fetch(
     selector: &str,
     expected: Option<&Digest>,
 ) -> Result<(Descriptor, Vec<u8>)> {
-    let path = format!("/v2/{}/manifests/{selector}", reference.repository());
-    let ask = Ask::new(Method::GET, conversation.origin.url(&path), "ask what the name stands for")
-        .header(header::ACCEPT, media::ACCEPTED.join(", "));
-    let mut answer = conversation.send(&ask)?;
-    match answer.status() {
-        200 => {}
-        404 => {
-            let (host, message) = (answer.host(conversation), answer.message());
-            return Err(Error::UnknownImage { reference: Box::new(reference.clone()), host, message });
+    let url = conversation.url(&format!("/manifests/{selector}"));
+    let ask =
+        Ask::new(Method::GET, url, "ask what the name stands for").header(header::ACCEPT, media::ACCEPTED.join(", "));
+    let mut attempt = 1;
+    let (announced, media_type, bytes) = loop {
+        match received(conversation, reference, &ask) {
+            Err(Error::Unreachable { .. }) if attempt < conversation.client.options.attempts => attempt += 1,
+            result => break result?,
         }
-        _ => return Err(answer.refusal(conversation, "get the manifest of")),
-    }
-    let announced = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
-    let content_type = answer.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
-    let bytes = answer.bytes(conversation, LARGEST_DOCUMENT)?;
+    };
     // The digest that we asked for; without one, the digest that the registry announced.
     let promise = expected.copied().or(announced);
     let found = promise.map_or_else(|| Digest::of(&bytes), |promise| hash_like(&promise, &bytes));
@@ -115,6 +142,27 @@ fn fetch(
     }
     let media_type = own_media_type(&bytes).filter(|_| !is_document(&media_type)).unwrap_or(media_type);
     Ok((Descriptor::new(media_type, found, bytes.len() as u64), bytes))
+}
+
+/// One answer to the question for a document, read whole: its announced digest, its type, its bytes.
+fn received(
+    conversation: &Conversation,
+    reference: &Reference,
+    ask: &Ask,
+) -> Result<(Option<Digest>, String, Vec<u8>)> {
+    let mut answer = conversation.send(ask)?;
+    match answer.status() {
+        200 => {}
+        404 => {
+            let (host, message) = (answer.host(conversation), answer.message(conversation));
+            return Err(Error::UnknownImage { reference: Box::new(reference.clone()), host, message });
+        }
+        _ => return Err(answer.refusal(conversation, "get the manifest of")),
+    }
+    let announced = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+    let content_type = answer.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
+    Ok((announced, media_type, answer.bytes(conversation, LARGEST_DOCUMENT)?))
 }
 
 fn parse(reference: &Reference, descriptor: &Descriptor, bytes: &[u8]) -> Result<Document> {

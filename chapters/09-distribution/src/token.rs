@@ -105,7 +105,7 @@ fn ask(
 ) -> Result<Answer> {
     let mut parameters: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
     parameters.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-    let agent = conversation.client.agent(realm);
+    let agent = conversation.agent(origin)?;
     let who = if login.is_some() { "with the login" } else { "anonymously" };
     let subject = format_args!("{origin}{}, {who}, to {}", realm.path(), scopes.join(" "));
     process::narrate::tell(9, "token", "token-spec", "ask the token server for permission", subject);

@@ -141,6 +141,7 @@ impl Progress for Reports {
                 None => return,
             },
             Stage::Retry(_) => ("Retrying", json!({})),
+            Stage::Shared => ("Waiting", json!({})),
             Stage::Present => ("Already exists", json!({})),
             Stage::AtRegistry => ("Layer already exists", json!({})),
             Stage::Mounted => ("Mounted from another repository", json!({})),

@@ -35,7 +35,7 @@ impl Scene {
     fn new(megabytes: u64) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("cooper-bench-").tempdir().context("no temporary directory")?;
         let scene = Self { dir };
-        write_layer(&scene.path("layer.tar"), megabytes)?;
+        write_layer(&scene.path("layer.tar"), megabytes << 20, 1)?;
         run(Command::new("gzip").args(["-6", "--keep"]).arg(scene.path("layer.tar")))?;
         Ok(scene)
     }
@@ -141,10 +141,11 @@ fn bare_mount(lower: &[PathBuf]) -> Result<std::os::fd::OwnedFd> {
 }
 
 /// Files as an image of an operating system has them: most of them small, a few large, all of them half-way compressible.
-fn write_layer(path: &Path, megabytes: u64) -> Result<()> {
+/// Another seed makes another layer.
+pub(crate) fn write_layer(path: &Path, bytes: u64, seed: u64) -> Result<()> {
     let file = std::io::BufWriter::new(fs::File::create(path).context("cannot make the layer")?);
     let mut tarball = Tarball::new(file);
-    let mut seed = 1_u64;
+    let mut seed = seed;
     let mut random = || {
         // Knuth's linear congruential generator: the same layer on every machine.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -153,7 +154,7 @@ fn write_layer(path: &Path, megabytes: u64) -> Result<()> {
     let words: Vec<String> = (0..4096).map(|_| format!("{:x} ", random() % 1_000_000)).collect();
     let mut written = 0;
     for number in 0.. {
-        if written >= megabytes << 20 {
+        if written >= bytes {
             break;
         }
         let directory = format!("usr/lib/package-{}", number / 40);
@@ -173,7 +174,7 @@ fn write_layer(path: &Path, megabytes: u64) -> Result<()> {
 }
 
 /// Runs a command; the last line of what it says if it fails.
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{program} is not installed"))?;
     if !output.status.success() {

@@ -3,12 +3,17 @@
 //! Absolute times mean little on a machine that others share, so what is reported is a median and a ratio. A peer that is not
 //! installed, or does not work here, is left out by name.
 
+mod bound;
 mod bundle;
 mod contender;
+mod cost;
+mod depot;
 mod layers;
+mod made;
 mod picture;
 mod runtimes;
 mod timing;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::contender::{Contender, Scene};
 use crate::timing::Timing;
+use crate::transfer::Way;
 
 /// Compares Cooper with the engines that are installed.
 #[derive(Debug, Parser)]
@@ -53,6 +59,23 @@ enum Command {
         #[arg(long, default_value = "target/bench-layers.svg")]
         svg: PathBuf,
     },
+    /// From a registry on this machine to an unpacked image.
+    Pull(Transfer),
+    /// From the store to a registry on this machine.
+    Push(Transfer),
+}
+
+#[derive(Debug, clap::Args)]
+struct Transfer {
+    /// How often each contender runs.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// The image's layers.
+    #[arg(long, default_value_t = 10)]
+    layers: u64,
+    /// The size of all layers' files together, in MiB.
+    #[arg(long, default_value_t = 300)]
+    size: u64,
 }
 
 /// A half of `start`.
@@ -68,6 +91,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Start { only, runs, svg } => start(only, runs.max(1), &svg),
         Command::Layers { runs, size, svg } => compare_layers(runs.max(1), size, &svg),
+        Command::Pull(transfer) => compare_transfer(Way::Pull, &transfer),
+        Command::Push(transfer) => compare_transfer(Way::Push, &transfer),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,6 +139,14 @@ fn compare_layers(runs: usize, size: u64, svg: &Path) -> Result<()> {
     let (ours, bare) = layers::mount(100, runs.max(21))?;
     println!("100 layers stacked in {ours:.2} ms; the mount calls alone take {bare:.2} ms");
     draw(&results, layers::OWN, runs, svg)
+}
+
+fn compare_transfer(way: Way, transfer: &Transfer) -> Result<()> {
+    transfer::alone()?;
+    let (runs, layers) = (transfer.runs.max(1), transfer.layers.max(1));
+    let (results, skipped) = transfer::compare(way, runs, layers, transfer.size)?;
+    report(&format!("{layers} layers, {} MiB", transfer.size), transfer::OWN, &results, skipped)?;
+    draw(&results, transfer::OWN, runs, &transfer::picture(way))
 }
 
 /// The table, with what our own took against each.
