@@ -6,6 +6,7 @@
 //! DIR/blobs/sha256/HEX      manifests, configs, layers
 //! DIR/tmp/                  blobs under way, each locked by its writer
 //! DIR/.lock, DIR/.lease     who may write the index, who keeps the garbage collector away
+//! DIR/.spare                room on a full disk for the index that names one image fewer
 //! ```
 //!
 //! A reader needs no lock at all: a blob never changes, and the index is replaced as a whole.
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use indexmap::{IndexMap, IndexSet};
 use layers::Digest;
 use process::During;
-use process::state::{Lock, read_json_if_there, write, write_json};
+use process::state::{Lock, read_json_if_there, write};
 use serde_json::json;
 
 use crate::blob;
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::manifest::{Document, Index, LARGEST_DOCUMENT};
 use crate::reference::Reference;
+use crate::spare;
 
 /// The annotation that gives an entry of a layout's index its name.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -70,6 +72,7 @@ impl Store {
             store.change(|_| Ok(()))?;
         }
         blob::sweep(&store)?;
+        spare::keep(&store, &store.index_path());
         Ok(store)
     }
 
@@ -283,7 +286,8 @@ impl Store {
         let before = self.index_path().exists().then(|| index.clone());
         let result = change(&mut index)?;
         if before.as_ref() != Some(&index) {
-            write_json(&self.index_path(), &index)?;
+            let shrinks = before.is_some_and(|before| index.manifests.len() < before.manifests.len());
+            spare::write(self, &self.index_path(), &index, shrinks)?;
         }
         Ok(result)
     }
