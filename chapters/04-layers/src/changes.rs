@@ -100,6 +100,7 @@ pub(crate) fn visit_changes(
     })
 }
 
-fn is_opaque(found: &Found<'_>) -> bool {
+/// Whether a directory hides what lies below it.
+pub(crate) fn is_opaque(found: &Found<'_>) -> bool {
     disk::open_directory(found.parent, found.name).is_ok_and(whiteout::is_opaque)
 }

@@ -11,9 +11,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::attributes::read_xattrs;
 use crate::below::Lower;
-use crate::changes::{Seen, visit_changes};
+use crate::changes::{Seen, is_opaque, visit_changes};
 use crate::digest::DiffId;
-use crate::disk::Found;
+use crate::disk::{self, Found};
 use crate::error::{Error, Result};
 use crate::hashing::Hasher;
 use crate::member::LONGEST_PATH;
@@ -51,6 +51,27 @@ pub fn diff(upper: &Root, lower: &[PathBuf], out: impl Write) -> Result<Diff> {
             writing.member(found)?;
             writing.empty(&whiteout::opaque_name(found.path))
         }
+    })?;
+    writing.finish()
+}
+
+/// Writes a layer as it lies in the store, on its own: every whiteout and every opaque mark, whether it hides anything
+/// or not. Two stores that hold the same layer write the same archive.
+///
+/// # Errors
+/// Those of [`diff`].
+pub fn archive_layer(layer: &Root, out: impl Write) -> Result<Diff> {
+    let mut writing = Writing::new(out);
+    disk::walk(layer, &mut |found| match FileType::from_raw_mode(found.stat.st_mode) {
+        FileType::Socket => Ok(()),
+        FileType::CharacterDevice if whiteout::is_whiteout(&found.stat) => {
+            writing.empty(&whiteout::archive_name(found.path))
+        }
+        FileType::Directory if is_opaque(found) => {
+            writing.member(found)?;
+            writing.empty(&whiteout::opaque_name(found.path))
+        }
+        _ => writing.member(found),
     })?;
     writing.finish()
 }

@@ -52,7 +52,7 @@ pub use archive::Limits;
 pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, decompress};
 pub use copied::{diff_trees, lay_out};
-pub use diff::{Diff, diff, diff_size};
+pub use diff::{Diff, archive_layer, diff, diff_size};
 pub use digest::{ChainId, DiffId, Digest, ParseDigestError};
 pub use disk::Usage;
 pub use draft::Draft;

@@ -15,8 +15,10 @@
 //! # Reading order
 //! - [`mod@reference`]: what a name means
 //! - [`descriptor`], [`media`], [`manifest`], [`config`]: the documents
-//! - [`store`], [`blob`], [`ingest`], [`gc`], [`verify`]: the store, a plain OCI image layout
+//! - [`store`], [`blob`], [`ingest`], `spare`, [`gc`]: the store, a plain OCI image layout
+//! - [`verify`], [`repair`]: whether everything is still what its name says, and what to do where it is not
 //! - [`image`], with [`unpack`], the spine
+//! - [`layer`], [`import()`]: a new layer, and an image of one archive
 //! - [`archive`]: images in one file, out and in
 //! - [`builtin`] and [`elf`]: images made from nothing but this program and this machine
 
@@ -29,10 +31,14 @@ pub mod elf;
 pub mod error;
 pub mod gc;
 pub mod image;
+pub mod import;
 pub mod ingest;
+pub mod layer;
 pub mod manifest;
 pub mod media;
 pub mod reference;
+pub mod repair;
+mod spare;
 pub mod store;
 pub mod verify;
 
@@ -40,10 +46,13 @@ pub use blob::BlobWriter;
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, Platform};
 pub use error::{Error, Result};
-pub use gc::Collected;
+pub use gc::{Collected, Parts};
 pub use image::{Image, unpack};
+pub use import::{Imported, import};
 pub use ingest::Ingest;
+pub use layer::LayerWriter;
 pub use manifest::{Document, Index, LARGEST_DOCUMENT, Manifest};
 pub use reference::{ParseReferenceError, Reference};
+pub use repair::{Mended, Repair};
 pub use store::{Lease, Named, REF_NAME, Store};
 pub use verify::Verified;

@@ -7,6 +7,7 @@
 //! DIR/tmp/                  blobs under way, each locked by its writer
 //! DIR/ingest/               blobs under way whose digest is known; they outlive their writer
 //! DIR/.lock, DIR/.lease     who may write the index, who keeps the garbage collector away
+//! DIR/.spare                room on a full disk for the index that names one image fewer
 //! ```
 //!
 //! A reader needs no lock at all: a blob never changes, and the index is replaced as a whole.
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use indexmap::{IndexMap, IndexSet};
 use layers::Digest;
 use process::During;
-use process::state::{Lock, read_json_if_there, write, write_json};
+use process::state::{Lock, read_json_if_there, write};
 use serde_json::json;
 
 use crate::blob;
@@ -27,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::manifest::{Document, Index, LARGEST_DOCUMENT};
 use crate::reference::Reference;
+use crate::spare;
 
 /// The annotation that gives an entry of a layout's index its name.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -71,6 +73,7 @@ impl Store {
             store.change(|_| Ok(()))?;
         }
         blob::sweep(&store)?;
+        spare::keep(&store, &store.index_path());
         Ok(store)
     }
 
@@ -284,7 +287,8 @@ impl Store {
         let before = self.index_path().exists().then(|| index.clone());
         let result = change(&mut index)?;
         if before.as_ref() != Some(&index) {
-            write_json(&self.index_path(), &index)?;
+            let shrinks = before.is_some_and(|before| index.manifests.len() < before.manifests.len());
+            spare::write(self, &self.index_path(), &index, shrinks)?;
         }
         Ok(result)
     }

@@ -12,6 +12,7 @@ use tar::EntryType;
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result};
+use crate::import::fill;
 use crate::manifest::LARGEST_DOCUMENT;
 use crate::media;
 use crate::store::Store;
@@ -24,6 +25,9 @@ const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
 
 /// Links that lead to links: Docker wrote one, for a layer that two images share.
 const LONGEST_CHAIN: usize = 8;
+
+/// How the names of layers end that only a path names: docker's and podman's, then those of builders.
+const ARCHIVES: [&str; 4] = [".tar", ".tar.gz", ".tgz", ".tar.zst"];
 
 /// What was found. All blobs are in the store by then, named by nothing.
 #[derive(Debug, Default)]
@@ -60,10 +64,10 @@ impl Contents {
                 _ => continue,
             }
             if let Some(digest) = blob_name(&path) {
-                let descriptor = store_blob(store, Some(&digest), &mut entry)?;
+                let descriptor = store_blob(store, &digest, &mut entry)?;
                 contents.layers.insert(path, descriptor);
-            } else if path.ends_with(".tar") {
-                let descriptor = store_blob(store, None, &mut entry)?;
+            } else if ARCHIVES.iter().any(|suffix| path.ends_with(suffix)) {
+                let descriptor = store_layer(store, &mut entry)?;
                 contents.layers.insert(path, descriptor);
             } else if path.ends_with(".json") || path == "oci-layout" {
                 document_bytes += entry.size();
@@ -150,33 +154,47 @@ fn blob_name(path: &str) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
-/// Stores one blob and describes it as a layer of the kind that its first bytes show.
-fn store_blob(store: &Store, digest: Option<&Digest>, bytes: &mut impl Read) -> Result<Descriptor> {
-    let mut first = [0; 4];
-    let length = fill(bytes, &mut first).during("read", "archive")?;
-    let media_type = match Compression::detect(&first[..length]) {
-        Compression::None => media::OCI_LAYER,
-        Compression::Gzip => media::OCI_LAYER_GZIP,
-        Compression::Zstd => media::OCI_LAYER_ZSTD,
-    };
-    let mut writer = digest.map_or_else(|| store.writer(), |digest| store.writer_for(digest))?;
+/// Stores a blob that a manifest names by its digest, byte for byte.
+fn store_blob(store: &Store, digest: &Digest, bytes: &mut impl Read) -> Result<Descriptor> {
+    let (first, length) = beginning(bytes)?;
+    let mut writer = store.writer_for(digest)?;
     io::copy(&mut first[..length].chain(bytes), &mut writer).during("read", "archive")?;
-    let (digest, size) = writer.commit(digest)?;
+    let (digest, size) = writer.commit(Some(digest))?;
+    let media_type = layer_type(&first[..length]).unwrap_or(media::OCI_LAYER);
     Ok(Descriptor::new(media_type, digest, size))
 }
 
-/// Reads until `buffer` is full or the source has ended.
-fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match source.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// Stores a layer that no manifest names, only a path: as it is if it is compressed, else with gzip.
+///
+/// Docker and podman keep layers extracted and write them uncompressed; what they push is compressed anew. A layer
+/// that came with a manifest keeps its bytes, since digests were promised; this one was promised nothing.
+fn store_layer(store: &Store, bytes: &mut impl Read) -> Result<Descriptor> {
+    let (first, length) = beginning(bytes)?;
+    let first = &first[..length];
+    let Some(media_type) = layer_type(first) else {
+        let mut layer = store.layer_writer()?;
+        io::copy(&mut first.chain(bytes), &mut layer).during("read", "archive")?;
+        return Ok(layer.commit()?.1);
+    };
+    let mut writer = store.writer()?;
+    io::copy(&mut first.chain(bytes), &mut writer).during("read", "archive")?;
+    let (digest, size) = writer.commit(None)?;
+    Ok(Descriptor::new(media_type, digest, size))
+}
+
+fn beginning(bytes: &mut impl Read) -> Result<([u8; 4], usize)> {
+    let mut first = [0; 4];
+    let length = fill(bytes, &mut first).during("read", "archive")?;
+    Ok((first, length))
+}
+
+/// The kind of compressed layer that the first bytes show.
+fn layer_type(first: &[u8]) -> Option<&'static str> {
+    match Compression::detect(first) {
+        Compression::None => None,
+        Compression::Gzip => Some(media::OCI_LAYER_GZIP),
+        Compression::Zstd => Some(media::OCI_LAYER_ZSTD),
     }
-    Ok(length)
 }
 
 #[cfg(test)]

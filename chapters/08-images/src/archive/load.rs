@@ -83,6 +83,7 @@ fn full_name(entry: &Descriptor) -> Result<Option<Reference>> {
 fn of_docker(store: &Store, contents: &Contents, entry: &DockerEntry) -> Result<Loaded> {
     let config = contents.named(store, &entry.config)?;
     let (digest, size) = store.put(&config)?;
+    // These very bytes, whatever fields they have: they are the image's id.
     let config = Descriptor::new(media::OCI_CONFIG, digest, size);
     let layers = entry.layers.iter().flatten().map(|path| contents.layer(path)).collect::<Result<_>>()?;
     let manifest = Manifest::new(config, layers);
