@@ -9,6 +9,7 @@ use process::state;
 use process::{CallError, During as _};
 
 use crate::error::{Error, Result, While as _};
+use crate::events::Event;
 use crate::id::{ContainerId, check_name};
 use crate::logs::{LogOptions, Logs};
 use crate::paths::{Paths, private_directory};
@@ -229,6 +230,7 @@ impl Engine {
         if before != name {
             self.forget_name(&before);
         }
+        self.events().record(&Event::of(&container, "rename").with("oldName", format!("/{before}")));
         Ok(())
     }
 

@@ -25,6 +25,7 @@
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
 //! - [`logs`], [`processes`], [`exec`], [`inspect`], `lifecycle`, `removal`: everything that is done to it
+//! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
 
 pub mod attachment;
 pub mod console;
@@ -33,8 +34,10 @@ mod creation;
 pub mod detach;
 pub mod engine;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod framing;
+pub mod health;
 pub mod id;
 pub mod inspect;
 mod lifecycle;
@@ -47,6 +50,7 @@ pub mod paths;
 pub mod processes;
 pub mod record;
 mod removal;
+pub mod restart;
 pub mod running;
 pub mod security;
 pub mod settings;
@@ -63,8 +67,10 @@ pub use console::Ended;
 pub use detach::DetachKeys;
 pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain, Survey};
 pub use error::{Error, Result};
+pub use events::{Event, EventOptions, Events, Journal};
 pub use exec::ExecOptions;
 pub use framing::{Stream, Unframer};
+pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub use id::ContainerId;
 pub use logs::{LogLine, LogOptions, Logs};
 pub use mounts::{MountRequest, Source};
@@ -74,6 +80,7 @@ pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;
 pub use record::{Container, Life, Record, Status};
+pub use restart::RestartPolicy;
 pub use running::{Running, StartOptions};
 pub use security::{Seccomp, Security};
 pub use settings::{Defaults, Settings};

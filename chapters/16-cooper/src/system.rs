@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
     Prune(Prune),
+    /// Start the containers whose restart policy wants them to run
+    Boot(Boot),
 }
 
 impl Command {
@@ -30,6 +32,7 @@ impl Command {
             Self::Info(command) => command.run(place),
             Self::Doctor(command) => command.run(),
             Self::Prune(command) => command.run(place),
+            Self::Boot(command) => command.run(place),
         }
     }
 }
@@ -96,6 +99,30 @@ impl Doctor {
             None => findings.iter().for_each(|finding| say!("{finding}")),
         }
         Ok(u8::from(!doctor::is_fit(&findings)))
+    }
+}
+
+/// Start the containers whose restart policy wants them to run
+///
+/// For machines without `cooper daemon`, which does the same when it begins. While a container's monitor lives, it
+/// keeps to the policy by itself; after a reboot nobody does, until this is run: by a systemd unit with
+/// `Type=oneshot`, `After=network-online.target` and `ExecStart=cooper system boot`.
+#[derive(Args, Debug)]
+pub(crate) struct Boot {}
+
+impl Boot {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let mut failed = false;
+        for (container, failure) in place.engine()?.revive()? {
+            match failure {
+                None => say!("{}", container.name()),
+                Some(error) => {
+                    eprintln!("cooper: {}: {error}", container.name());
+                    failed = true;
+                }
+            }
+        }
+        Ok(failed.into())
     }
 }
 
