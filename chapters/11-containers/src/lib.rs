@@ -24,7 +24,7 @@
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
-//! - [`logs`], [`processes`], [`exec`], [`inspect`], `lifecycle`, `removal`: everything that is done to it
+//! - [`logs`], [`processes`], [`exec`], [`inspect`], [`usage`], `lifecycle`, `removal`: everything that is done to it
 //! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
 
 pub mod attachment;
@@ -58,6 +58,7 @@ mod sockets;
 pub mod spec;
 mod stack;
 mod sys;
+pub mod usage;
 pub mod user;
 pub mod volumes;
 mod watcher;
@@ -84,4 +85,5 @@ pub use restart::RestartPolicy;
 pub use running::{Running, StartOptions};
 pub use security::{Seccomp, Security};
 pub use settings::{Defaults, Settings};
+pub use usage::{Traffic, Usage};
 pub use volumes::{MountKind, MountPoint, Volume, Volumes};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use containers::{Container, HealthStatus, Life, MountKind, PortMapping, Status};
+use containers::{Container, Engine, HealthStatus, Life, MountKind, PortMapping, Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -89,6 +89,16 @@ impl Summary {
             all.extend(self.unpublished().map(str::to_owned));
         }
         all.join(", ")
+    }
+
+    /// What is mounted: volumes by name, everything else by where it comes from.
+    pub fn mounts(&self) -> Vec<String> {
+        let mounts = self.container.record().mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some(name.clone()),
+            MountKind::Bind => Some(mount.source.display().to_string()),
+            MountKind::Tmpfs { .. } => None,
+        });
+        mounts.collect()
     }
 
     /// The networks' names, or the mode where it is in none.
@@ -178,6 +188,15 @@ impl Summary {
             })
             && filters.pass("publish", |port| self.life.ports.iter().any(|have| have.host_port.to_string() == port))
     }
+}
+
+/// `ps -s`: what a container has written, and with its image's layers: `1.2kB (virtual 5.6MB)`.
+///
+/// # Errors
+/// A layer that is not here any more.
+pub fn size(engine: &Engine, container: &Container) -> Result<String, ApiError> {
+    let (own, all) = engine.size(container.id())?;
+    Ok(format!("{} (virtual {})", words::size(own), words::size(all)))
 }
 
 /// `80/tcp`.
