@@ -12,10 +12,12 @@ use process::state::{self, Lock};
 use crate::copy_up::copy_up;
 use crate::engine::{Engine, RootChain};
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::id::{ContainerId, check_name, random_name};
 use crate::mounts::{MountRequest, Source, container_path};
 use crate::options::CreateOptions;
 use crate::record::{Container, Record};
+use crate::restart::RestartPolicy;
 use crate::settings::{Defaults, Settings};
 use crate::stack::{Stack, make_target};
 use crate::volumes::{MountKind, MountPoint};
@@ -45,6 +47,10 @@ impl Engine {
             let reason = "this engine was built without a static C library, and its init would not run in an image";
             return Err(Error::bad("--init", "", reason));
         }
+        if options.auto_remove && options.restart != RestartPolicy::No {
+            let reason = "it cannot be restarted when it is removed: say --restart or --rm, not both";
+            return Err(Error::bad("--restart", options.restart.to_string(), reason));
+        }
         let wanted = wanted_mounts(&defaults, &options)?;
         let name = options.name.take();
         name.as_ref().map_or(Ok(()), |name| check_name("--name", name))?;
@@ -68,6 +74,9 @@ impl Engine {
         if made.is_err() {
             // The first error is the one to tell; what cannot be removed now, prune will.
             let _ = std::fs::remove_dir_all(&directory);
+        }
+        if let Ok(container) = &made {
+            self.events().record(&Event::of(container, "create"));
         }
         made
     }

@@ -9,6 +9,7 @@ use process::state;
 use process::{CallError, During as _};
 
 use crate::error::{Error, Result, While as _};
+use crate::events::Event;
 use crate::id::{ContainerId, check_name};
 use crate::logs::{LogOptions, Logs};
 use crate::paths::{Paths, private_directory};
@@ -229,6 +230,7 @@ impl Engine {
         if before != name {
             self.forget_name(&before);
         }
+        self.events().record(&Event::of(&container, "rename").with("oldName", format!("/{before}")));
         Ok(())
     }
 
@@ -238,6 +240,17 @@ impl Engine {
     /// [`Error::NoSuchContainer`]; a layer that is not here any more.
     pub fn changes(&self, id: &ContainerId) -> Result<Vec<Change>> {
         Stack::of(&self.container(id)?, &self.snapshots).changes()
+    }
+
+    /// Bytes of files that a container has written, and of those with its image's layers.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`]; a layer that is not here any more.
+    pub fn size(&self, id: &ContainerId) -> Result<(u64, u64)> {
+        let container = self.container(id)?;
+        let own = file_sizes(&container.upper());
+        let layers = self.snapshots.stack(&container.record.layers).doing("stack", "the layers")?;
+        Ok((own, own + layers.iter().map(|layer| file_sizes(layer)).sum::<u64>()))
     }
 
     /// What a container has printed.
@@ -260,4 +273,15 @@ impl Engine {
         }
         Ok(ids)
     }
+}
+
+/// The lengths of all files below a directory, together. What cannot be read counts nothing: this is for people to read.
+fn file_sizes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => file_sizes(&entry.path()),
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        _ => 0,
+    };
+    entries.flatten().map(size).sum()
 }

@@ -112,7 +112,7 @@ impl Engine {
 }
 
 /// The container's own process, with what is asked changed.
-fn plan(container: &Container, options: &ExecOptions) -> Result<Process> {
+pub(crate) fn plan(container: &Container, options: &ExecOptions) -> Result<Process> {
     if options.command.is_empty() {
         return Err(Error::bad("exec", "", "no command was given"));
     }

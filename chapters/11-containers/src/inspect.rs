@@ -32,14 +32,14 @@ impl Engine {
             "Created": record.created,
             "Path": path,
             "Args": args,
-            "State": state(&life),
+            "State": state(&container, &life)?,
             "Image": record.image_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             "ResolvConfPath": container.directory().join("resolv.conf"),
             "HostnamePath": container.directory().join("hostname"),
             "HostsPath": container.directory().join("hosts"),
             "LogPath": container.log_file(),
             "Name": format!("/{}", record.name),
-            "RestartCount": 0,
+            "RestartCount": life.restart_count,
             "Driver": "overlay",
             "Platform": "linux",
             "HostConfig": host_config(&container),
@@ -50,14 +50,14 @@ impl Engine {
     }
 }
 
-fn state(life: &Life) -> Value {
+fn state(container: &Container, life: &Life) -> Result<Value> {
     let time = |time: Option<Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
     let unknown = life.status == Status::Exited && life.exit_code.is_none();
-    json!({
+    let mut state = json!({
         "Status": life.status,
         "Running": life.status.is_live(),
         "Paused": life.status == Status::Paused,
-        "Restarting": false,
+        "Restarting": life.status == Status::Restarting,
         "OOMKilled": life.oom_killed,
         "Dead": false,
         "Pid": life.pid.map_or(0, process::Pid::get),
@@ -66,14 +66,18 @@ fn state(life: &Life) -> Value {
         "Error": if unknown { "exit code unknown: the container's monitor was killed" } else { &life.error },
         "StartedAt": time(life.started_at),
         "FinishedAt": time(life.finished_at),
-    })
+    });
+    if let Some(health) = container.health()? {
+        state["Health"] = json!(health);
+    }
+    Ok(state)
 }
 
 fn config(container: &Container) -> Value {
     let record = container.record();
     let (settings, options) = (&record.settings, &record.options);
     let exposed: Map<String, Value> = settings.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
-    json!({
+    let mut config = json!({
         "Hostname": settings.hostname,
         "User": settings.user,
         "Tty": options.terminal,
@@ -88,7 +92,19 @@ fn config(container: &Container) -> Value {
         "ExposedPorts": exposed,
         "StopSignal": settings.stop_signal,
         "StopTimeout": options.stop_timeout,
-    })
+    });
+    if let Some(check) = &settings.health {
+        let nanoseconds = |time: std::time::Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        config["Healthcheck"] = json!({
+            "Test": check.test,
+            "Interval": nanoseconds(check.interval),
+            "Timeout": nanoseconds(check.timeout),
+            "StartPeriod": nanoseconds(check.start_period),
+            "StartInterval": nanoseconds(check.start_interval),
+            "Retries": check.retries,
+        });
+    }
+    config
 }
 
 fn host_config(container: &Container) -> Value {
@@ -111,7 +127,7 @@ fn host_config(container: &Container) -> Value {
         "Binds": binds,
         "NetworkMode": options.network.mode.as_str(),
         "PortBindings": ports(&options.network.publish),
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": { "Name": options.restart.name(), "MaximumRetryCount": options.restart.most() },
         "AutoRemove": options.auto_remove,
         "LogConfig": { "Type": "json-file", "Config": {} },
         "Privileged": options.security.privileged,

@@ -24,7 +24,8 @@
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
-//! - [`logs`], [`processes`], [`exec`], [`inspect`], `lifecycle`, `removal`: everything that is done to it
+//! - [`logs`], [`processes`], [`exec`], [`inspect`], [`usage`], `lifecycle`, `removal`: everything that is done to it
+//! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
 
 pub mod attachment;
 pub mod console;
@@ -33,8 +34,10 @@ mod creation;
 pub mod detach;
 pub mod engine;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod framing;
+pub mod health;
 pub mod id;
 pub mod inspect;
 mod lifecycle;
@@ -47,6 +50,7 @@ pub mod paths;
 pub mod processes;
 pub mod record;
 mod removal;
+pub mod restart;
 pub mod running;
 pub mod security;
 pub mod settings;
@@ -54,6 +58,7 @@ mod sockets;
 pub mod spec;
 mod stack;
 mod sys;
+pub mod usage;
 pub mod user;
 pub mod volumes;
 mod watcher;
@@ -63,8 +68,10 @@ pub use console::Ended;
 pub use detach::DetachKeys;
 pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain, Survey};
 pub use error::{Error, Result};
+pub use events::{Event, EventOptions, Events, Journal};
 pub use exec::ExecOptions;
 pub use framing::{Stream, Unframer};
+pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub use id::ContainerId;
 pub use logs::{LogLine, LogOptions, Logs};
 pub use mounts::{MountRequest, Source};
@@ -74,7 +81,9 @@ pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;
 pub use record::{Container, Life, Record, Status};
+pub use restart::RestartPolicy;
 pub use running::{Running, StartOptions};
 pub use security::{Seccomp, Security};
 pub use settings::{Defaults, Settings};
+pub use usage::{Traffic, Usage};
 pub use volumes::{MountKind, MountPoint, Volume, Volumes};

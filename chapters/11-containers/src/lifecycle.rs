@@ -1,6 +1,6 @@
 //! Waiting, stopping, killing, pausing: what is done to a container that runs.
 
-use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
 use cgroups::{Cgroup, CgroupPath};
@@ -9,10 +9,12 @@ use process::{During as _, Signal, pty, signals};
 use crate::attachment::{Attachment, resize, send};
 use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
+use crate::events::Event;
 use crate::id::ContainerId;
 use crate::monitor::client::{Reply, Request};
 use crate::monitor::{ATTACH, CONTROL};
 use crate::record::{Container, Life, Status};
+use crate::restart::RestartPolicy;
 use crate::running::{Running, StartOptions};
 use crate::sockets;
 
@@ -70,16 +72,37 @@ impl Engine {
         if !container.life()?.status.is_live() {
             return self.bury(&container);
         }
+        if self.forbid_restart(&container)? {
+            return Ok(());
+        }
         let own = container.record.options.stop_timeout.map(Duration::from_secs);
         let patience = patience.or(own).unwrap_or(PATIENCE);
         let signal = signals::parse(&container.record.settings.stop_signal)?;
         // A frozen process takes no signal until it is thawed.
         self.thaw_if_paused(&container)?;
         self.send_signal(&container, signal)?;
-        if let Waited::Ended(_) = wait_for(&container, Some(patience))? {
-            return Ok(());
+        self.events().record(&Event::of(&container, "kill").with("signal", signal.number()));
+        if let Waited::StillThere = wait_for(&container, Some(patience))? {
+            self.kill_and_wait(&container)?;
         }
-        self.kill_and_wait(&container)
+        self.events().record(&Event::of(&container, "stop"));
+        Ok(())
+    }
+
+    /// Sees to it that a container's next end is its last, whatever its restart policy says. True if it has ended
+    /// already and was only waiting for its next start.
+    fn forbid_restart(&self, container: &Container) -> Result<bool> {
+        if container.record.options.restart == RestartPolicy::No {
+            return Ok(false);
+        }
+        ask(container, Request::Stop)?;
+        if container.life()?.status != Status::Restarting {
+            return Ok(!container.life()?.status.is_live());
+        }
+        match wait_for(container, Some(CLEANING))? {
+            Waited::Ended(_) => Ok(true),
+            Waited::StillThere => Ok(!container.life()?.status.is_live()),
+        }
     }
 
     /// Stops a container as [`stop`](Engine::stop) does, if it runs, and starts it. One that was run with `--rm` stays for it.
@@ -89,10 +112,13 @@ impl Engine {
     pub fn restart(&self, id: &ContainerId, patience: Option<Duration>, options: &StartOptions) -> Result<Running> {
         let container = self.container(id)?;
         if container.life()?.status.is_live() && container.record.options.auto_remove {
-            keep(&container)?;
+            let kept = ask(&container, Request::Keep)?;
+            kept.ok_or_else(|| Error::NoSuchContainer(container.name().to_owned()))?;
         }
         self.stop(id, patience)?;
-        self.start(id, options)
+        let running = self.start(id, options)?;
+        self.events().record(&Event::of(&container, "restart"));
+        Ok(running)
     }
 
     /// Sends a signal to a container's first process.
@@ -104,14 +130,24 @@ impl Engine {
         if !container.life()?.status.is_live() {
             return Err(wrong_state(&container, "kill", "running")?);
         }
+        // Whoever sends one of these two wants it to end, and whoever wants that wants it to stay down.
+        let last = signal == Signal::SIGKILL || signals::parse(&container.record.settings.stop_signal)? == signal;
+        if last && self.forbid_restart(&container)? {
+            return Ok(());
+        }
         if signal == Signal::SIGKILL {
             self.thaw_if_paused(&container)?;
         }
-        self.send_signal(&container, signal)
+        self.send_signal(&container, signal)?;
+        self.events().record(&Event::of(&container, "kill").with("signal", signal.number()));
+        Ok(())
     }
 
     /// Kills a container and waits until everything is released.
     pub(crate) fn kill_and_wait(&self, container: &Container) -> Result<()> {
+        if self.forbid_restart(container)? {
+            return Ok(());
+        }
         // Not written down, since it is about to end: a full disk must not keep it alive.
         if container.life()?.status == Status::Paused {
             cgroup(container.id())?.thaw().doing("unpause", container.name())?;
@@ -139,7 +175,9 @@ impl Engine {
         let container = self.running(id, "pause")?;
         let _lock = container.lock()?;
         cgroup(id)?.freeze().doing("pause", container.name())?;
-        Ok(container.write_life(&Life { status: Status::Paused, ..container.life()? })?)
+        container.write_life(&Life { status: Status::Paused, ..container.life()? })?;
+        self.events().record(&Event::of(&container, "pause"));
+        Ok(())
     }
 
     /// Lets a frozen container go on.
@@ -160,6 +198,7 @@ impl Engine {
         if life.status == Status::Paused {
             cgroup(container.id())?.thaw().doing("unpause", container.name())?;
             container.write_life(&Life { status: Status::Running, ..life })?;
+            self.events().record(&Event::of(container, "unpause"));
         }
         Ok(())
     }
@@ -200,41 +239,52 @@ pub(crate) fn wrong_state(container: &Container, operation: &'static str, needed
     Ok(Error::WrongState { id: container.id().short().to_owned(), status, operation, needed })
 }
 
-/// Asks a container's monitor to leave it in place at its end.
-fn keep(container: &Container) -> Result<()> {
-    let control = sockets::connect(&container.run_directory(), CONTROL)?;
-    send(&control, Request::Keep)?;
-    let mut line = String::new();
-    BufReader::new(control).read_line(&mut line).during("read", "control")?;
-    match serde_json::from_str(&line) {
-        Ok(Reply::Kept) => Ok(()),
-        _ => Err(wrong_state(container, "restart", "running")?),
+/// Asks something of a container's monitor. `None` if there is none any more.
+fn ask(container: &Container, request: Request) -> Result<Option<Reply>> {
+    let end = Instant::now() + CLEANING;
+    while container.monitor().is_some() {
+        if let Some(reply) = ask_once(container, request, end)? {
+            return Ok(Some(reply));
+        }
+        if Instant::now() >= end {
+            return Err(Error::TimedOut {
+                operation: "ask",
+                object: container.name().to_owned(),
+                seconds: CLEANING.as_secs(),
+                awaited: "its monitor to answer".to_owned(),
+            });
+        }
+        // Between two runs it has other sockets for a moment: what was said to the old ones nobody has heard.
+        std::thread::sleep(Duration::from_millis(10));
     }
+    Ok(None)
+}
+
+/// Says it once, and waits for the answer until `end`. `None` if nobody answers.
+fn ask_once(container: &Container, request: Request, end: Instant) -> Result<Option<Reply>> {
+    let Ok(control) = sockets::connect(&container.run_directory(), CONTROL) else { return Ok(None) };
+    if send(&control, request).is_err() {
+        return Ok(None);
+    }
+    let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    control.set_read_timeout(Some(left)).during("setsockopt SO_RCVTIMEO", "control")?;
+    let mut line = String::new();
+    // A connection that breaks is one that nobody answers on.
+    Ok(BufReader::new(control).read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok()))
 }
 
 /// Waits for a container's end, through its monitor.
 fn wait_for(container: &Container, limit: Option<Duration>) -> Result<Waited> {
     let end = limit.map(|limit| Instant::now() + limit);
-    let Some(monitor) = container.monitor() else { return Ok(Waited::Ended(container.life()?.exit_code)) };
-    // Between a monitor's birth and its sockets, and between their end and its own, there is nobody to ask: look again.
-    let answer = sockets::connect(&container.run_directory(), CONTROL).map_err(Error::from);
-    if let Ok(control) = answer.and_then(|control| send(&control, Request::Wait).map(|()| control)) {
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
-        control.set_read_timeout(left).during("setsockopt SO_RCVTIMEO", "control")?;
-        let mut line = String::new();
-        match BufReader::new(control).read_line(&mut line) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Ok(Waited::StillThere);
-            }
-            _ => {}
-        }
-        if let Ok(Reply::Exited { code }) = serde_json::from_str(&line) {
+    let far = || Instant::now() + Duration::from_secs(3600);
+    loop {
+        let Some(monitor) = container.monitor() else { return Ok(Waited::Ended(container.life()?.exit_code)) };
+        // Between a monitor's birth and its sockets, between two runs, and between its sockets' end and its own, there is
+        // nobody to ask: look again.
+        if let Some(Reply::Exited { code }) = ask_once(container, Request::Wait, end.unwrap_or_else(far))? {
             return Ok(Waited::Ended(Some(code)));
         }
-    }
-    loop {
-        let tick = Duration::from_millis(20);
-        if monitor.ended_within(tick)? || !container.claims_to_live() {
+        if monitor.ended_within(Duration::from_millis(20))? || !container.claims_to_live() {
             return Ok(Waited::Ended(container.life()?.exit_code));
         }
         if end.is_some_and(|end| Instant::now() >= end) {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use images::Healthcheck;
 use serde::{Deserialize, Serialize};
 
 use crate::mounts::MountRequest;
+use crate::restart::RestartPolicy;
 use crate::security::Security;
 use network::PortMapping;
 
@@ -66,6 +68,10 @@ pub struct CreateOptions {
     pub sysctls: BTreeMap<String, String>,
     /// `--network` and what belongs to it.
     pub network: Network,
+    /// `--restart`.
+    pub restart: RestartPolicy,
+    /// `--health-*`, laid over what the image says; `--no-healthcheck` is the test `["NONE"]`.
+    pub health: Option<Healthcheck>,
     /// `--stop-signal`; the image's, else SIGTERM, if absent.
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, seconds; 10 if absent.

@@ -55,12 +55,25 @@ pub struct Life {
     pub oom_killed: bool,
     /// Why it did not start.
     pub error: String,
+    /// How often its restart policy has started it again since somebody last did.
+    pub restart_count: u32,
+    /// Whether it ended because somebody asked it to.
+    pub stopped: bool,
     /// Log lines lost to a full disk.
     pub log_lines_lost: u64,
     /// Where it is reached while it runs.
     pub endpoints: Vec<Endpoint>,
     /// Published ports while it runs, with the host's ports that they really got.
     pub ports: Vec<PortMapping>,
+}
+
+impl Life {
+    /// The same life after its monitor's death. How a container ended that was only about to be restarted is known.
+    pub(crate) fn abandoned(self) -> Self {
+        let exit_code = self.exit_code.filter(|_| self.status == Status::Restarting);
+        let (endpoints, ports) = (Vec::new(), Vec::new());
+        Self { status: Status::Exited, pid: None, exit_code, endpoints, ports, ..self }
+    }
 }
 
 /// In two words, for people: `running`, `exited 0`, `exited ?`.
@@ -85,6 +98,8 @@ pub enum Status {
     Running,
     /// Its processes are frozen.
     Paused,
+    /// It ended, and its monitor is about to start it again.
+    Restarting,
     /// It ran, and ended.
     Exited,
 }
@@ -96,13 +111,14 @@ impl Status {
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
         }
     }
 
-    /// Whether processes of it exist.
+    /// Whether somebody takes care of it: processes of it exist, or will in a moment.
     pub fn is_live(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
 }
 
@@ -148,9 +164,7 @@ impl Container {
             // It may just have ended in good order, between our two looks.
             life = state::read_json_if_there(&self.state_file())?.unwrap_or_default();
             if life.status.is_live() {
-                life = Life { status: Status::Exited, pid: None, exit_code: None, ..life };
-                life.endpoints.clear();
-                life.ports.clear();
+                life = life.abandoned();
             }
         }
         Ok(life)

@@ -6,9 +6,10 @@ use process::state::Lock;
 use crate::creation::is_being_made;
 use crate::engine::{All, Engine, Pruned, RemoveOptions, Survey};
 use crate::error::{Error, Result, While as _};
+use crate::events::Event;
 use crate::id::ContainerId;
 use crate::lifecycle::{cgroup, wrong_state};
-use crate::record::{Container, Life, Status};
+use crate::record::Container;
 use crate::volumes::MountKind;
 
 impl Engine {
@@ -59,6 +60,7 @@ impl Engine {
         if self.holder_of(container.name())?.as_ref() == Some(container.id()) {
             self.forget_name(container.name());
         }
+        self.events().record(&Event::of(container, "destroy"));
         if volumes {
             self.remove_anonymous_volumes(container)?;
         }
@@ -170,8 +172,8 @@ impl Engine {
         if !container.claims_to_live() {
             return Ok(());
         }
-        let life = Life { status: Status::Exited, pid: None, exit_code: None, ..container.life()? };
-        Ok(container.write_life(&life)?)
+        // What `life` says of a container without a monitor is what is to be written.
+        Ok(container.write_life(&container.life()?)?)
     }
 
     /// [`bury`](Self::bury) without writing anything, which a full disk would refuse; the lock, if there was something to do.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::health::HealthCheck;
 use crate::id::ContainerId;
 use crate::mounts::clean;
 use crate::options::CreateOptions;
@@ -35,6 +36,10 @@ pub struct Defaults {
     pub labels: BTreeMap<String, String>,
     /// `SIGTERM` if absent.
     pub stop_signal: Option<String>,
+    /// How to see whether the program is well.
+    pub health: Option<images::Healthcheck>,
+    /// What runs a line of words; `/bin/sh -c` if empty.
+    pub shell: Vec<String>,
 }
 
 impl From<&images::config::ContainerConfig> for Defaults {
@@ -49,6 +54,8 @@ impl From<&images::config::ContainerConfig> for Defaults {
             volumes: config.volumes.keys().map(PathBuf::from).collect(),
             labels: config.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             stop_signal: config.stop_signal.clone(),
+            health: config.healthcheck.clone(),
+            shell: config.shell.clone().unwrap_or_default(),
         }
     }
 }
@@ -74,6 +81,9 @@ pub struct Settings {
     pub exposed_ports: Vec<String>,
     /// What asks it to stop.
     pub stop_signal: String,
+    /// How its monitor sees whether it is well.
+    #[serde(default)]
+    pub health: Option<HealthCheck>,
 }
 
 impl Settings {
@@ -124,6 +134,7 @@ impl Settings {
             labels,
             exposed_ports,
             stop_signal: stop_signal.to_owned(),
+            health: HealthCheck::merge(defaults.health.as_ref(), options.health.as_ref(), &defaults.shell)?,
         })
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use containers::{CreateOptions, MountRequest, Network, PortMapping, Resources, Security, Ulimit};
+use containers::{CreateOptions, MountRequest, Network, PortMapping, Resources, RestartPolicy, Security, Ulimit};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -35,6 +35,7 @@ pub struct Body {
     volumes: Option<BTreeMap<String, Value>>,
     stop_signal: String,
     stop_timeout: Option<u64>,
+    healthcheck: Option<images::Healthcheck>,
     host_config: HostConfig,
     networking_config: Option<NetworkingConfig>,
     #[serde(flatten)]
@@ -88,7 +89,7 @@ struct HostConfig {
     cpuset_cpus: String,
     cpuset_mems: String,
     pids_limit: Option<i64>,
-    restart_policy: RestartPolicy,
+    restart_policy: Restart,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -110,8 +111,9 @@ struct UlimitBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct RestartPolicy {
+struct Restart {
     name: String,
+    maximum_retry_count: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,11 +155,9 @@ impl Body {
         refuse_others("", &self.others)?;
         refuse_others("HostConfig.", &self.host_config.others)?;
         let host = self.host_config;
-        if !matches!(host.restart_policy.name.as_str(), "" | "no") {
-            let policy = &host.restart_policy.name;
-            let message = format!("HostConfig.RestartPolicy {policy:?} is not supported");
-            return Err(ApiError::not_implemented(message));
-        }
+        let policy = &host.restart_policy;
+        let restart = RestartPolicy::from_parts(&policy.name, policy.maximum_retry_count)
+            .map_err(|e| ApiError::bad_request(e.to_string()))?;
         let empty = |text: String| (!text.is_empty()).then_some(text);
         Ok(CreateOptions {
             name: name.map(str::to_owned),
@@ -187,6 +187,8 @@ impl Body {
             ulimits: host.ulimits(),
             sysctls: host.sysctls.clone().unwrap_or_default(),
             network: host.network(self.networking_config.unwrap_or_default())?,
+            restart,
+            health: self.healthcheck,
             stop_signal: empty(self.stop_signal),
             stop_timeout: self.stop_timeout,
             ..CreateOptions::default()

@@ -25,8 +25,8 @@ fn a_field_that_cannot_be_honoured_is_refused_by_its_name() {
     let error = options(json).unwrap_err();
     assert_eq!(error.status, axum::http::StatusCode::NOT_IMPLEMENTED);
     assert_eq!(error.message, "HostConfig.Devices is not supported");
-    let error = options(r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#).unwrap_err();
-    assert_eq!(error.message, "Healthcheck is not supported");
+    let error = options(r#"{"Image":"x","Domainname":"example.com"}"#).unwrap_err();
+    assert_eq!(error.message, "Domainname is not supported");
 }
 
 #[test]
@@ -51,4 +51,14 @@ fn ports_limits_and_binds_arrive() {
 fn a_body_that_is_no_json_says_where() {
     let error = options(r#"{"Image":}"#).unwrap_err();
     assert!(error.message.contains("line 1 column 10"), "{}", error.message);
+}
+
+#[test]
+fn restart_policies_and_health_checks_arrive() {
+    let body = r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"],"Interval":1000000000,"Retries":2},
+                   "HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}}"#;
+    let options = options(body).unwrap();
+    assert_eq!(options.restart.to_string(), "on-failure:3");
+    let health = options.health.unwrap();
+    assert_eq!((health.test.len(), health.interval, health.retries), (2, 1_000_000_000, 2));
 }

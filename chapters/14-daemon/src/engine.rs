@@ -62,6 +62,11 @@ impl Api {
         joined.map_err(|e| ApiError::internal(format!("the call did not finish: {e}")))?
     }
 
+    /// The engine, for callers that may block.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The directory of images and containers.
     pub fn data(&self) -> &Path {
         &self.config.paths.data

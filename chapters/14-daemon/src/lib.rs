@@ -26,7 +26,7 @@
 //! 4. [`create`]: what a client may ask for, and why unknown fields are refused
 //! 5. [`container`], [`summary`], [`words`]: made, listed, stopped, removed
 //! 6. `runs`, [`attach`], [`wait`], [`resize`]: the dance of `docker run`
-//! 7. `upgrade`, `pieces`, `framed`: streams over HTTP; [`logs`], [`exec`] and its `terminal`
+//! 7. `upgrade`, `pieces`, `framed`: streams over HTTP; [`logs`], [`stats`], [`events`], [`exec`] and its `terminal`
 //! 8. [`image`], [`catalogue`], [`pull`], [`archive`]; [`network`], [`volume`], [`system`]
 //!
 //! # References
@@ -41,6 +41,7 @@ pub mod container;
 pub mod create;
 pub mod engine;
 pub mod error;
+pub mod events;
 pub mod exec;
 mod framed;
 pub mod image;
@@ -53,6 +54,7 @@ pub mod resize;
 pub mod router;
 mod runs;
 pub mod server;
+pub mod stats;
 pub mod summary;
 pub mod system;
 mod terminal;

@@ -101,7 +101,7 @@ fn tail(text: Option<&str>) -> Result<Option<usize>, ApiError> {
 }
 
 /// Seconds since 1970 with a fraction, as the client computes them.
-fn moment(text: Option<&str>, name: &str) -> Result<Option<Timestamp>, ApiError> {
+pub(crate) fn moment(text: Option<&str>, name: &str) -> Result<Option<Timestamp>, ApiError> {
     let Some(text) = text.filter(|text| *text != "0") else { return Ok(None) };
     let bad = || ApiError::bad_request(format!("{name}={text}: not a time"));
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));

@@ -32,6 +32,11 @@ impl Sender {
         let _ = self.0.blocking_send(Err(error));
     }
 
+    /// Whether the client has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Sends a piece from asynchronous code.
     pub(crate) async fn push(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
         self.0.send(Ok(piece.into())).await.map_err(|_| Gone)

@@ -12,7 +12,9 @@ use axum::routing::{delete, get, post};
 use crate::engine::Api;
 use crate::error::ApiError;
 use crate::system::{API_VERSION, MIN_API_VERSION};
-use crate::{archive, attach, container, exec, image, logs, network, pull, resize, system, volume, wait};
+use crate::{
+    archive, attach, container, events, exec, image, logs, network, pull, resize, stats, system, volume, wait,
+};
 
 /// The largest body that is read, bytes. Builds would need more; they are not served.
 const BODY_LIMIT: usize = 4 << 20;
@@ -32,6 +34,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/_ping", get(system::ping))
         .route("/version", get(system::version))
         .route("/info", get(system::info))
+        .route("/events", get(events::events))
         .route("/containers/json", get(container::list))
         .route("/containers/create", post(container::create))
         .route("/containers/{id}", delete(container::remove))
@@ -47,6 +50,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/containers/{id}/changes", get(container::changes))
         .route("/containers/{id}/wait", post(wait::wait))
         .route("/containers/{id}/attach", post(attach::attach))
+        .route("/containers/{id}/stats", get(stats::stats))
         .route("/containers/{id}/resize", post(resize::container))
         .route("/containers/{id}/logs", get(logs::logs))
         .route("/containers/{id}/exec", post(exec::create))

@@ -30,6 +30,9 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(config: Config) -> Result<(), Error> {
     let path = socket_path(&config.socket)?;
     let api = Arc::new(Api::open(config)?);
+    let engine = Arc::clone(&api);
+    // Beside the requests: starting a hundred containers must not keep the first client waiting.
+    std::thread::spawn(move || revive(&engine));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -39,6 +42,18 @@ pub fn run(config: Config) -> Result<(), Error> {
     // Blocking calls that wait for a container would hold an ordinary shutdown for ever.
     runtime.shutdown_background();
     served
+}
+
+/// Starts what is to run whenever this daemon does.
+fn revive(api: &Api) {
+    match api.engine().revive() {
+        Err(error) => eprintln!("restart policies: {error}"),
+        Ok(revived) => {
+            for (container, failure) in revived {
+                failure.into_iter().for_each(|error| eprintln!("restart {}: {error}", container.name()));
+            }
+        }
+    }
 }
 
 /// Reads an address as docker writes it: a path, or `unix://PATH`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use containers::{Container, Life, MountKind, PortMapping, Status};
+use containers::{Container, Engine, HealthStatus, Life, MountKind, PortMapping, Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -11,7 +11,8 @@ use crate::query::Filters;
 use crate::words;
 
 /// The filters that a listing of containers understands.
-pub const FILTERS: [&str; 9] = ["id", "name", "status", "label", "ancestor", "exited", "network", "volume", "publish"];
+pub const FILTERS: [&str; 10] =
+    ["id", "name", "status", "health", "label", "ancestor", "exited", "network", "volume", "publish"];
 
 /// A container and where it is in its life.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Summary {
     pub container: Container,
     /// Its state when it was asked.
     pub life: Life,
+    /// Whether it was well then, where that is checked.
+    pub health: Option<HealthStatus>,
 }
 
 /// Those of `containers` that a listing shows, in their order. Without `all` only live ones, unless a filter asks for a
@@ -32,7 +35,8 @@ pub fn list(containers: Vec<Container>, all: bool, filters: &Filters) -> Result<
     let mut list = Vec::new();
     for container in containers {
         let life = container.life()?;
-        let summary = Summary { container, life };
+        let health = container.health()?.map(|health| health.status);
+        let summary = Summary { container, life, health };
         if (all || summary.life.status.is_live()) && summary.passes(filters) {
             list.push(summary);
         }
@@ -46,7 +50,11 @@ impl Summary {
         let ago = |then: Option<Timestamp>| then.map_or(String::new(), |then| words::duration(words::since(then, now)));
         match self.life.status {
             Status::Created => "Created".to_owned(),
-            Status::Running => format!("Up {}", ago(self.life.started_at)),
+            Status::Running => format!("Up {}{}", ago(self.life.started_at), self.wellness()),
+            Status::Restarting => {
+                let code = self.life.exit_code.unwrap_or_default();
+                format!("Restarting ({code}) {} ago", ago(self.life.finished_at))
+            }
             Status::Paused => format!("Up {} (Paused)", ago(self.life.started_at)),
             Status::Exited => {
                 // An exit that nobody saw has no code; it is not made up.
@@ -56,6 +64,16 @@ impl Summary {
                     None => format!("Exited ({code})"),
                 }
             }
+        }
+    }
+
+    /// ` (healthy)` and its like; nothing where nothing is checked.
+    fn wellness(&self) -> &'static str {
+        match self.health {
+            None => "",
+            Some(HealthStatus::Starting) => " (health: starting)",
+            Some(HealthStatus::Healthy) => " (healthy)",
+            Some(HealthStatus::Unhealthy) => " (unhealthy)",
         }
     }
 
@@ -71,6 +89,16 @@ impl Summary {
             all.extend(self.unpublished().map(str::to_owned));
         }
         all.join(", ")
+    }
+
+    /// What is mounted: volumes by name, everything else by where it comes from.
+    pub fn mounts(&self) -> Vec<String> {
+        let mounts = self.container.record().mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some(name.clone()),
+            MountKind::Bind => Some(mount.source.display().to_string()),
+            MountKind::Tmpfs { .. } => None,
+        });
+        mounts.collect()
     }
 
     /// The networks' names, or the mode where it is in none.
@@ -141,6 +169,7 @@ impl Summary {
             && filters
                 .pass("name", |name| record.name.contains(name.trim_start_matches(['/', '^']).trim_end_matches('$')))
             && filters.pass("status", |status| self.life.status.as_str() == status)
+            && filters.pass("health", |health| self.health.map_or("none", HealthStatus::as_str) == health)
             && filters.pass_labels(&record.settings.labels)
             && filters.pass("ancestor", |image| {
                 options.image == image
@@ -159,6 +188,15 @@ impl Summary {
             })
             && filters.pass("publish", |port| self.life.ports.iter().any(|have| have.host_port.to_string() == port))
     }
+}
+
+/// `ps -s`: what a container has written, and with its image's layers: `1.2kB (virtual 5.6MB)`.
+///
+/// # Errors
+/// A layer that is not here any more.
+pub fn size(engine: &Engine, container: &Container) -> Result<String, ApiError> {
+    let (own, all) = engine.size(container.id())?;
+    Ok(format!("{} (virtual {})", words::size(own), words::size(all)))
 }
 
 /// `80/tcp`.

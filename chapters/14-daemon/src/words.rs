@@ -50,6 +50,24 @@ pub fn size(bytes: u64) -> String {
     format!("{}{}", significant(value), UNITS[unit])
 }
 
+/// Bytes in binary units with four significant digits, as `docker stats` prints memory: "1.949MiB", "23.54GiB".
+pub fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = match value {
+        v if v < 10.0 => 3,
+        v if v < 100.0 => 2,
+        v if v < 1000.0 => 1,
+        _ => 0,
+    };
+    format!("{}{}", trimmed(format!("{value:.decimals$}")), UNITS[unit])
+}
+
 /// C's `%.3g` for values from 0 to 1000: three digits, no trailing zeros.
 fn significant(value: f64) -> String {
     let decimals = match value {
@@ -57,7 +75,11 @@ fn significant(value: f64) -> String {
         v if v < 100.0 => 1,
         _ => 0,
     };
-    let text = format!("{value:.decimals$}");
+    trimmed(format!("{value:.decimals$}"))
+}
+
+/// Without zeros at its end that say nothing.
+fn trimmed(text: String) -> String {
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         false => text,
@@ -92,5 +114,10 @@ mod tests {
         assert_eq!(size(1_000), "1kB");
         assert_eq!(size(123_456_789), "123MB");
         assert_eq!(size(90_500_000), "90.5MB");
+        assert_eq!(binary_size(2_043_904), "1.949MiB");
+        assert_eq!(
+            (binary_size(0), binary_size(1 << 30), binary_size(1023 << 20)),
+            ("0B".into(), "1GiB".into(), "1023MiB".into())
+        );
     }
 }

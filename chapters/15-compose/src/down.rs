@@ -114,6 +114,7 @@ fn row(service: &str, container: &Container) -> Result<Row, Error> {
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", ago(life.started_at)),
         Status::Paused => format!("Up {} (Paused)", ago(life.started_at)),
+        Status::Restarting => "Restarting".to_owned(),
         Status::Exited => {
             let code = life.exit_code.map_or("unknown".to_owned(), |code| code.to_string());
             format!("Exited ({code}) {} ago", ago(life.finished_at))

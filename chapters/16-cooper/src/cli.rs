@@ -8,7 +8,7 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, probe, registry, run, system,
+    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, probe, registry, run, stats, system,
     transfer, volume,
 };
 
@@ -119,6 +119,10 @@ pub(crate) enum Command {
     Port(look::Port),
     /// Display the running processes of a container
     Top(look::Top),
+    /// Display a live stream of container(s) resource usage statistics
+    Stats(stats::Stats),
+    /// Get real time events from the engine
+    Events(stats::Events),
     /// Inspect changes to files or directories on a container's filesystem
     Diff(look::Diff),
     /// Build an image from a Dockerfile
@@ -200,6 +204,8 @@ impl Cli {
             Command::Port(command) => command.run(place),
             Command::Top(command) => command.run(place),
             Command::Diff(command) => command.run(place),
+            Command::Stats(command) => command.run(place),
+            Command::Events(command) => command.run(place),
             Command::Build(command) => command.run(place),
             Command::Pull(command) => command.run(place),
             Command::Push(command) => command.run(place),

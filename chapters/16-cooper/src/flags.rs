@@ -76,6 +76,14 @@ pub(crate) struct Flags {
     /// Size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
     pub(crate) shm_size: Option<u64>,
+    /// Restart policy to apply when a container exits
+    #[arg(
+        long,
+        value_name = "no|on-failure[:N]|always|unless-stopped",
+        default_value = "no",
+        hide_default_value = true
+    )]
+    pub(crate) restart: containers::RestartPolicy,
     /// Signal to stop the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
@@ -93,11 +101,40 @@ pub(crate) struct Flags {
     help: Option<bool>,
 
     #[command(flatten)]
+    pub(crate) health: Health,
+    #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) network: Network,
     #[command(flatten)]
     pub(crate) security: Security,
+}
+
+/// How its monitor sees whether it is well.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Health check")]
+pub(crate) struct Health {
+    /// Command to run to check health
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between running the check (ms|s|m|h) (default 30s)
+    #[arg(long, value_name = "DURATION", value_parser = values::nanoseconds)]
+    pub(crate) health_interval: Option<i64>,
+    /// Maximum time to allow one check to run (ms|s|m|h) (default 30s)
+    #[arg(long, value_name = "DURATION", value_parser = values::nanoseconds)]
+    pub(crate) health_timeout: Option<i64>,
+    /// Start period for the container to initialize before failures count (ms|s|m|h) (default 0s)
+    #[arg(long, value_name = "DURATION", value_parser = values::nanoseconds)]
+    pub(crate) health_start_period: Option<i64>,
+    /// Time between running the check during the start period (ms|s|m|h) (default 5s)
+    #[arg(long, value_name = "DURATION", value_parser = values::nanoseconds)]
+    pub(crate) health_start_interval: Option<i64>,
+    /// Consecutive failures needed to report unhealthy (default 3)
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) health_retries: Option<u32>,
+    /// Disable any container-specified HEALTHCHECK
+    #[arg(long)]
+    pub(crate) no_healthcheck: bool,
 }
 
 /// How much it may use.

@@ -1,5 +1,7 @@
 //! `images`, `rmi`, `tag`, `history`, and the same under `image`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use daemon::catalogue::{self, Listed, Removed};
 use daemon::words;
@@ -14,7 +16,7 @@ use crate::failure::each;
 use crate::flags::Pull;
 use crate::look::{json_only, message, print_documents};
 use crate::stdout::say;
-use crate::table::{Format, Listing, Table, ellipsis, parse_format};
+use crate::table::{Format, Listing, Rows, ellipsis, parse_format};
 use crate::transfer;
 
 /// Manage images
@@ -82,45 +84,41 @@ impl Ls {
         }
         let all = catalogue::list(&place.engine()?).map_err(message)?;
         let shown: Vec<_> = all.into_iter().filter(|listed| daemon::image::passes(listed, &filters)).collect();
-        crate::stdout::print(format_args!("{}", self.render(&shown, Timestamp::now())));
+        crate::stdout::print(format_args!("{}", self.render(&shown, Timestamp::now())?));
         Ok(0)
     }
 
-    fn render(&self, images: &[Listed], now: Timestamp) -> String {
+    fn render(&self, images: &[Listed], now: Timestamp) -> anyhow::Result<String> {
         if self.listing.quiet {
-            return images.iter().map(|listed| self.listing.id(&listed.image.id.to_string()) + "\n").collect();
+            return Ok(images.iter().map(|listed| self.listing.id(&listed.image.id.to_string()) + "\n").collect());
         }
-        let mut table = match self.digests {
-            true => Table::new(&["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]),
-            false => Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]),
+        let mut rows = match self.digests {
+            true => Rows::new(&SHOWN_WITH_DIGEST, &MORE),
+            false => Rows::new(&SHOWN, &MORE),
         };
-        let mut lines = String::new();
         for listed in images {
             let created = created(listed.created(), now);
             let (id, size) = (self.listing.id(&listed.image.id.to_string()), words::size(listed.size));
             let digest = listed.image.target.digest.to_string();
             for (repository, tag) in names(listed) {
-                if self.listing.format == Format::Json {
-                    let line = json!({
-                        "Containers": "N/A", "CreatedAt": listed.created().to_string(), "CreatedSince": created,
-                        "Digest": digest, "ID": id, "Repository": repository, "Size": size, "Tag": tag,
-                    });
-                    lines.push_str(&format!("{line}\n"));
-                    continue;
-                }
-                let mut cells = vec![repository, tag, id.clone(), created.clone(), size.clone()];
-                if self.digests {
-                    cells.insert(2, digest.clone());
-                }
-                table.row(cells);
+                let row = json!({
+                    "Containers": "N/A", "CreatedAt": listed.created().to_string(), "CreatedSince": created,
+                    "Digest": digest, "ID": id, "Repository": repository, "Size": size, "Tag": tag,
+                });
+                rows.add(row, &BTreeMap::new());
             }
         }
-        match self.listing.format {
-            Format::Json => lines,
-            Format::Table => table.to_string(),
-        }
+        rows.render(&self.listing.format)
     }
 }
+
+/// The columns of `images`.
+const SHOWN: [(&str, &str); 5] =
+    [("Repository", "REPOSITORY"), ("Tag", "TAG"), ("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("Size", "SIZE")];
+/// The same with `--digests`.
+const SHOWN_WITH_DIGEST: [(&str, &str); 6] = [SHOWN[0], SHOWN[1], ("Digest", "DIGEST"), SHOWN[2], SHOWN[3], SHOWN[4]];
+/// What only JSON and templates show.
+const MORE: [(&str, &str); 3] = [("Containers", "CONTAINERS"), ("CreatedAt", "CREATED AT"), ("Digest", "DIGEST")];
 
 /// "3 weeks ago"; an image that was made to be the same everywhere does not say when it was made.
 fn created(created: Timestamp, now: Timestamp) -> String {
@@ -189,7 +187,7 @@ impl Tag {
 /// Display detailed information on one or more images
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
-    /// Format of the output: json is the only one
+    /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
     /// Names or ids
@@ -200,7 +198,9 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        print_documents(&self.images, self.format, |name| daemon::image::inspect(&engine, name).map_err(message))
+        print_documents(&self.images, self.format.as_ref(), |name| {
+            daemon::image::inspect(&engine, name).map_err(message)
+        })
     }
 }
 
@@ -227,25 +227,30 @@ impl History {
         let image = acquire::image(&engine, &self.image, Pull::Never)?;
         let id = if self.no_trunc { image.id.to_string() } else { image.id.short().to_owned() };
         let ids = std::iter::once(id).chain(std::iter::repeat("<missing>".to_owned()));
-        let mut table = Table::new(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
+        let mut rows = Rows::new(
+            &[
+                ("ID", "IMAGE"),
+                ("CreatedSince", "CREATED"),
+                ("CreatedBy", "CREATED BY"),
+                ("Size", "SIZE"),
+                ("Comment", "COMMENT"),
+            ],
+            &[("CreatedAt", "CREATED AT")],
+        );
         for (step, id) in daemon::image::history(&engine, &image).map_err(message)?.into_iter().zip(ids) {
             let by = if self.no_trunc { step.created_by.clone() } else { ellipsis(&step.created_by, 45) };
-            let since = created(step.created, Timestamp::now());
-            let size = words::size(step.size);
-            match self.format {
-                _ if self.quiet => say!("{id}"),
-                Format::Json => say!(
-                    "{}",
-                    json!({
-                        "Comment": step.comment, "CreatedAt": step.created.to_string(), "CreatedBy": by,
-                        "CreatedSince": since, "ID": id, "Size": size,
-                    })
-                ),
-                Format::Table => table.row([id, since, by, size, step.comment]),
+            if self.quiet {
+                say!("{id}");
+                continue;
             }
+            let row = json!({
+                "Comment": step.comment, "CreatedAt": step.created.to_string(), "CreatedBy": by,
+                "CreatedSince": created(step.created, Timestamp::now()), "ID": id, "Size": words::size(step.size),
+            });
+            rows.add(row, &BTreeMap::new());
         }
-        if self.format == Format::Table && !self.quiet {
-            crate::stdout::print(format_args!("{table}"));
+        if !self.quiet {
+            crate::stdout::print(format_args!("{}", rows.render(&self.format)?));
         }
         Ok(0)
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use containers::{Status, processes};
+use containers::{Engine, MountKind, Status, processes};
 use daemon::summary::{self, Summary};
 use daemon::{Filters, words};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::Place;
 use crate::failure::{Exit, render};
 use crate::stdout::say;
-use crate::table::{Format, Listing, Table, ellipsis, short_id};
+use crate::table::{Format, Listing, Rows, Table, ellipsis, short_id};
 
 /// List containers
 #[derive(Args, Debug)]
@@ -26,6 +26,9 @@ pub(crate) struct Ps {
     /// Show the latest created container (includes all states)
     #[arg(short, long)]
     latest: bool,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
     #[command(flatten)]
     listing: Listing,
 }
@@ -34,58 +37,77 @@ impl Ps {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let filters = self.listing.filters(&summary::FILTERS)?;
         let last = self.last.or(self.latest.then_some(1));
-        let survey = place.engine()?.survey()?;
+        let engine = place.engine()?;
+        let survey = engine.survey()?;
         for (id, error) in survey.damaged {
             eprintln!("cooper: container {}: {error}", id.short());
             eprintln!("hint: `cooper rm -f {}` removes it", id.short());
         }
         let mut rows = summary::list(survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
         rows.truncate(last.unwrap_or(usize::MAX));
-        crate::stdout::print(format_args!("{}", render_containers(&rows, &self.listing, Timestamp::now())));
+        crate::stdout::print(format_args!("{}", render_containers(&engine, &rows, self, Timestamp::now())?));
         Ok(0)
     }
 }
 
-fn render_containers(rows: &[Summary], listing: &Listing, now: Timestamp) -> String {
-    let id = |row: &Summary| match listing.no_trunc {
-        true => row.container.id().to_string(),
-        false => row.container.id().short().to_owned(),
-    };
+/// The columns of `ps`.
+const SHOWN: [(&str, &str); 7] = [
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+];
+
+/// The same with `-s`.
+const SHOWN_WITH_SIZE: [(&str, &str); 8] =
+    [SHOWN[0], SHOWN[1], SHOWN[2], SHOWN[3], SHOWN[4], SHOWN[5], SHOWN[6], ("Size", "SIZE")];
+
+/// What only JSON and templates show.
+const MORE: [(&str, &str); 7] = [
+    ("CreatedAt", "CREATED AT"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Networks", "NETWORKS"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+];
+
+fn render_containers(engine: &Engine, rows: &[Summary], ps: &Ps, now: Timestamp) -> anyhow::Result<String> {
+    let listing = &ps.listing;
+    let id = |row: &Summary| listing.id(row.container.id().as_str());
     if listing.quiet {
-        return rows.iter().map(|row| id(row) + "\n").collect();
+        return Ok(rows.iter().map(|row| id(row) + "\n").collect());
     }
-    if listing.format == Format::Json {
-        return rows.iter().map(|row| format!("{}\n", container_json(row, id(row), now))).collect();
-    }
-    let mut table = Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
+    let mut listed = Rows::new(if ps.size { &SHOWN_WITH_SIZE } else { &SHOWN }, &MORE);
     for row in rows {
-        let record = row.container.record();
-        let command = match listing.no_trunc {
-            true => row.command(),
-            false => ellipsis(&row.command(), 20),
-        };
-        table.row([
-            id(row),
-            record.options.image.clone(),
-            format!("{command:?}"),
-            format!("{} ago", words::duration(words::since(record.created, now))),
-            row.status(now),
-            row.ports(),
-            record.name.clone(),
-        ]);
+        let mut fields = container_json(row, id(row), now, listing.no_trunc);
+        // Counting takes a walk over files: only for who wants to see it.
+        let size = ps.size.then(|| daemon::summary::size(engine, &row.container)).transpose().map_err(message)?;
+        fields["Size"] = size.unwrap_or_else(|| "0B".to_owned()).into();
+        listed.add(fields, &row.container.record().settings.labels);
     }
-    table.to_string()
+    listed.render(&listing.format)
 }
 
-fn container_json(row: &Summary, id: String, now: Timestamp) -> Value {
+fn container_json(row: &Summary, id: String, now: Timestamp, whole: bool) -> Value {
     let record = row.container.record();
     let labels: Vec<String> = record.settings.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let command = if whole { row.command() } else { ellipsis(&row.command(), 20) };
+    let mounts = row.mounts();
+    let volumes = record.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Volume { .. })).count();
+    let mounts: Vec<String> = mounts.iter().map(|name| if whole { name.clone() } else { ellipsis(name, 15) }).collect();
     json!({
-        "Command": format!("{:?}", row.command()),
-        "CreatedAt": record.created.to_string(),
+        "Command": format!("{command:?}"),
+        "CreatedAt": record.created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
         "ID": id,
         "Image": record.options.image,
         "Labels": labels.join(","),
+        "LocalVolumes": volumes.to_string(),
+        "Mounts": mounts.join(","),
         "Names": record.name,
         "Networks": row.networks(),
         "Ports": row.ports(),
@@ -101,7 +123,7 @@ pub(crate) struct Inspect {
     /// Only inspect objects of the given type
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Option<Kind>,
-    /// Format of the output: json is the only one
+    /// Format of the output: json, or a template ('{{.State.Status}}')
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
     /// Names or ids
@@ -120,15 +142,15 @@ enum Kind {
 /// `--format` of `inspect` and its kin, which have no table.
 pub(crate) fn json_only(text: &str) -> Result<Format, String> {
     match crate::table::parse_format(text)? {
-        Format::Json => Ok(Format::Json),
-        Format::Table => Err("there is no table of this: use json".to_owned()),
+        Format::Table | Format::Columns(_) => Err("there is no table of this: use json or a template".to_owned()),
+        format => Ok(format),
     }
 }
 
 impl Inspect {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        print_documents(&self.names, self.format, |name| {
+        print_documents(&self.names, self.format.as_ref(), |name| {
             let kinds = [Kind::Container, Kind::Image, Kind::Network, Kind::Volume];
             let kinds = self.kind.map_or(kinds.to_vec(), |kind| vec![kind]);
             let found = kinds.iter().find_map(|kind| match kind {
@@ -145,7 +167,7 @@ impl Inspect {
 /// Prints documents as one JSON array, or as one line each; names that are none are reported after them.
 pub(crate) fn print_documents(
     names: &[String],
-    format: Option<Format>,
+    format: Option<&Format>,
     find: impl Fn(&str) -> anyhow::Result<Value>,
 ) -> anyhow::Result<u8> {
     let (mut documents, mut failures) = (Vec::new(), String::new());
@@ -156,7 +178,11 @@ pub(crate) fn print_documents(
         }
     }
     match format {
-        Some(_) => documents.iter().for_each(|document| say!("{document}")),
+        Some(format) => {
+            for document in &documents {
+                say!("{}", format.document(document)?);
+            }
+        }
         None => say!("{}", pretty(&documents)?),
     }
     eprint!("{failures}");
@@ -252,17 +278,9 @@ impl Listing {
     /// The filters that were given.
     ///
     /// # Errors
-    /// One that the listing does not know, or that is not `KEY=VALUE`.
+    /// As [`Filtered::filters`](crate::table::Filtered::filters).
     pub(crate) fn filters(&self, known: &[&str]) -> anyhow::Result<Filters> {
-        let mut filters = Filters::default();
-        for text in &self.filter {
-            match text.split_once('=') {
-                Some((key, value)) if known.contains(&key) => filters.add(key, value),
-                Some((key, _)) => bail!("--filter {text:?}: unknown key {key:?} (known: {})", known.join(", ")),
-                None => bail!("--filter {text:?}: write KEY=VALUE"),
-            }
-        }
-        Ok(filters)
+        self.filter.filters(known)
     }
 
     /// An id as the listing shows it.

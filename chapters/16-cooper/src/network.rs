@@ -8,7 +8,7 @@ use crate::cli::Place;
 use crate::failure::each;
 use crate::look::{json_only, message, print_documents};
 use crate::stdout::say;
-use crate::table::{Format, Listing, Table};
+use crate::table::{Format, Listing, Rows};
 use crate::values;
 
 /// Manage networks
@@ -79,7 +79,7 @@ impl Create {
 /// Display detailed information on one or more networks
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
-    /// Format of the output: json is the only one
+    /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
     /// Names or ids
@@ -90,7 +90,9 @@ pub(crate) struct Inspect {
 impl Inspect {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        print_documents(&self.networks, self.format, |name| daemon::network::find(&engine, name).map_err(message))
+        print_documents(&self.networks, self.format.as_ref(), |name| {
+            daemon::network::find(&engine, name).map_err(message)
+        })
     }
 }
 
@@ -106,18 +108,21 @@ impl Ls {
         let filters = self.listing.filters(&daemon::network::FILTERS)?;
         let all = daemon::network::documents(&place.engine()?).map_err(message)?;
         let shown = all.iter().filter(|network| daemon::network::passes(network, &filters));
-        let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"]);
+        let mut rows = Rows::new(
+            &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")],
+            &[("CreatedAt", "CREATED AT"), ("IPv6", "IPV6"), ("Internal", "INTERNAL"), ("Labels", "LABELS")],
+        );
         for network in shown {
-            let text = |key: &str| network[key].as_str().unwrap_or_default().to_owned();
-            let id = self.listing.id(&text("Id"));
-            match (self.listing.quiet, self.listing.format) {
-                (true, _) => say!("{id}"),
-                (false, Format::Json) => say!("{}", line(network, &id)),
-                (false, Format::Table) => table.row([id, text("Name"), text("Driver"), text("Scope")]),
+            let id = self.listing.id(network["Id"].as_str().unwrap_or_default());
+            match self.listing.quiet {
+                true => say!("{id}"),
+                false => {
+                    rows.add(line(network, &id), &serde_json::from_value(network["Labels"].clone()).unwrap_or_default())
+                }
             }
         }
-        if !self.listing.quiet && self.listing.format == Format::Table {
-            crate::stdout::print(format_args!("{table}"));
+        if !self.listing.quiet {
+            crate::stdout::print(format_args!("{}", rows.render(&self.listing.format)?));
         }
         Ok(0)
     }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, anyhow, bail};
 use containers::{CreateOptions, MountRequest, Resources};
+use images::Healthcheck;
 
-use crate::flags::{Flags, Limits, Network, Security};
+use crate::flags::{Flags, Health, Limits, Network, Security};
 use crate::values;
 
 /// Docker's word for an address that the host has inside a container.
@@ -41,6 +42,8 @@ impl Flags {
             ulimits: parsed(&self.limits.ulimit)?,
             sysctls: self.security.sysctls()?,
             network: self.network.options()?,
+            restart: self.restart,
+            health: self.health.options()?,
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
             ..CreateOptions::default()
@@ -92,6 +95,26 @@ fn volume(text: &str) -> anyhow::Result<MountRequest> {
 
 fn parsed<T: std::str::FromStr<Err = containers::Error>>(texts: &[String]) -> anyhow::Result<Vec<T>> {
     texts.iter().map(|text| Ok(text.parse()?)).collect()
+}
+
+impl Health {
+    /// What was asked for; `None` leaves everything to the image.
+    fn options(&self) -> anyhow::Result<Option<Healthcheck>> {
+        let test = self.health_cmd.iter().flat_map(|line| ["CMD-SHELL".to_owned(), line.clone()]);
+        let asked = Healthcheck {
+            test: test.collect(),
+            interval: self.health_interval.unwrap_or(0),
+            timeout: self.health_timeout.unwrap_or(0),
+            start_period: self.health_start_period.unwrap_or(0),
+            start_interval: self.health_start_interval.unwrap_or(0),
+            retries: self.health_retries.unwrap_or(0).into(),
+        };
+        match (self.no_healthcheck, asked == Healthcheck::default()) {
+            (true, true) => Ok(Some(Healthcheck { test: vec!["NONE".to_owned()], ..asked })),
+            (true, false) => bail!("--no-healthcheck conflicts with --health-* options"),
+            (false, nothing) => Ok((!nothing).then_some(asked)),
+        }
+    }
 }
 
 impl Limits {

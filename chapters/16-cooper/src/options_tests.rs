@@ -97,3 +97,16 @@ fn an_empty_entrypoint_clears_the_image_s() {
     assert_eq!(options(&["--entrypoint", ""]).unwrap().entrypoint, Some(vec![]));
     assert_eq!(options(&["--entrypoint", "sh"]).unwrap().entrypoint, Some(vec!["sh".to_owned()]));
 }
+
+#[test]
+fn health_flags_are_laid_over_the_image_s_check_or_switch_it_off() {
+    let health = |words: &[&str]| options(words).unwrap().health;
+    assert_eq!(health(&[]), None);
+    let asked = health(&["--health-cmd", "curl x", "--health-interval", "1m30s", "--health-retries", "2"]).unwrap();
+    assert_eq!((asked.test.join(" ").as_str(), asked.interval, asked.retries), ("CMD-SHELL curl x", 90_000_000_000, 2));
+    assert_eq!(health(&["--no-healthcheck"]).unwrap().test, ["NONE"]);
+    assert!(refused(&["--no-healthcheck", "--health-cmd", "x"]).contains("conflicts"));
+    assert!(refused(&["--health-interval", "soon"]).contains("soon"));
+    assert_eq!(options(&["--restart", "on-failure:4"]).unwrap().restart.to_string(), "on-failure:4");
+    assert!(refused(&["--restart", "sometimes"]).contains("unless-stopped"));
+}

@@ -22,6 +22,10 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
     Prune(Prune),
+    /// Start the containers whose restart policy wants them to run
+    Boot(Boot),
+    /// Get real time events from the engine
+    Events(crate::stats::Events),
 }
 
 impl Command {
@@ -30,6 +34,8 @@ impl Command {
             Self::Info(command) => command.run(place),
             Self::Doctor(command) => command.run(),
             Self::Prune(command) => command.run(place),
+            Self::Boot(command) => command.run(place),
+            Self::Events(command) => command.run(place),
         }
     }
 }
@@ -37,7 +43,7 @@ impl Command {
 /// Display system-wide information
 #[derive(Args, Debug)]
 pub(crate) struct Info {
-    /// Format of the output: json is the only one besides the text
+    /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
 }
@@ -67,8 +73,8 @@ impl Info {
         ];
         let mut facts = serde_json::Map::from_iter(facts.map(|(name, value)| (name.to_owned(), value)));
         facts.insert("Total Memory".to_owned(), json!(words::size(memory_total())));
-        match self.format {
-            Some(_) => say!("{}", Value::Object(facts)),
+        match &self.format {
+            Some(format) => say!("{}", format.document(&Value::Object(facts))?),
             None => facts.iter().for_each(|(name, value)| match value {
                 Value::String(text) => say!("{name}: {text}"),
                 value => say!("{name}: {value}"),
@@ -83,7 +89,7 @@ impl Info {
 /// Ends with 0 where containers run, even if with less speed or confinement, and with 1 where they do not.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
-    /// Format of the output: json is the only one besides the text
+    /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
 }
@@ -91,11 +97,35 @@ pub(crate) struct Doctor {
 impl Doctor {
     fn run(&self) -> anyhow::Result<u8> {
         let findings = doctor::examine(&doctor::Facts::gather());
-        match self.format {
-            Some(_) => say!("{}", serde_json::to_string(&findings)?),
+        match &self.format {
+            Some(format) => say!("{}", format.document(&serde_json::to_value(&findings)?)?),
             None => findings.iter().for_each(|finding| say!("{finding}")),
         }
         Ok(u8::from(!doctor::is_fit(&findings)))
+    }
+}
+
+/// Start the containers whose restart policy wants them to run
+///
+/// For machines without `cooper daemon`, which does the same when it begins. While a container's monitor lives, it
+/// keeps to the policy by itself; after a reboot nobody does, until this is run: by a systemd unit with
+/// `Type=oneshot`, `After=network-online.target` and `ExecStart=cooper system boot`.
+#[derive(Args, Debug)]
+pub(crate) struct Boot {}
+
+impl Boot {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let mut failed = false;
+        for (container, failure) in place.engine()?.revive()? {
+            match failure {
+                None => say!("{}", container.name()),
+                Some(error) => {
+                    eprintln!("cooper: {}: {error}", container.name());
+                    failed = true;
+                }
+            }
+        }
+        Ok(failed.into())
     }
 }
 
@@ -145,7 +175,7 @@ fn confirmed() -> anyhow::Result<bool> {
 /// Show the version information
 #[derive(Args, Debug)]
 pub(crate) struct Version {
-    /// Format of the output: json is the only one besides the text
+    /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
 }
@@ -155,11 +185,12 @@ impl Version {
         let version = env!("CARGO_PKG_VERSION");
         let (api, kernel) = (daemon::system::API_VERSION, kernel_release());
         let platform = format!("linux/{}", architecture());
-        match self.format {
-            Some(_) => say!(
-                "{}",
-                json!({ "Version": version, "ApiVersion": api, "Os/Arch": platform, "KernelVersion": kernel })
-            ),
+        match &self.format {
+            Some(format) => {
+                let facts =
+                    json!({ "Version": version, "ApiVersion": api, "Os/Arch": platform, "KernelVersion": kernel });
+                say!("{}", format.document(&facts)?);
+            }
             None => say!(
                 "Cooper:\n Version:           {version}\n API version:       {api}\n OS/Arch:           {platform}\n \
                  Kernel:            {kernel}"

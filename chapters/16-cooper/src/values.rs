@@ -122,6 +122,15 @@ pub(crate) fn moment(text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp
     now.checked_sub(go_duration(text).ok_or_else(wrong)?).map_err(|_| wrong())
 }
 
+/// A duration in Go's words, as Docker's API has it: nanoseconds.
+///
+/// # Errors
+/// A sentence for the user.
+pub(crate) fn nanoseconds(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no duration: write 30s, 1m30s or 500ms");
+    i64::try_from(go_duration(text).ok_or_else(wrong)?.as_nanos()).map_err(|_| wrong())
+}
+
 /// Go's durations: `1h30m`, `1.5s`, `300ms`.
 fn go_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;

@@ -7,7 +7,7 @@ use crate::cli::Place;
 use crate::failure::each;
 use crate::look::{json_only, print_documents};
 use crate::stdout::say;
-use crate::table::{Format, Listing, Table};
+use crate::table::{Format, Listing, Rows};
 
 /// Manage volumes
 #[derive(Subcommand, Debug)]
@@ -57,7 +57,7 @@ impl Create {
 /// Display detailed information on one or more volumes
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
-    /// Format of the output: json is the only one
+    /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
     /// Names
@@ -68,7 +68,7 @@ pub(crate) struct Inspect {
 impl Inspect {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        print_documents(&self.volumes, self.format, |name| {
+        print_documents(&self.volumes, self.format.as_ref(), |name| {
             Ok(daemon::volume::document(&engine, &engine.volumes().find(name)?))
         })
     }
@@ -85,21 +85,21 @@ impl Ls {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let filters = self.listing.filters(&daemon::volume::FILTERS)?;
         let engine = place.engine()?;
-        let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
+        let mut rows = Rows::new(
+            &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")],
+            &[("Mountpoint", "MOUNTPOINT"), ("Scope", "SCOPE")],
+        );
         for volume in engine.volumes().list()?.into_iter().filter(|v| daemon::volume::passes(v, &filters)) {
-            match (self.listing.quiet, self.listing.format) {
-                (true, _) => say!("{}", volume.name),
-                (false, Format::Json) => {
-                    let mountpoint = engine.volumes().data(&volume.name);
-                    let line =
-                        json!({ "Driver": "local", "Mountpoint": mountpoint, "Name": volume.name, "Scope": "local" });
-                    say!("{line}");
-                }
-                (false, Format::Table) => table.row(["local".to_owned(), volume.name]),
+            if self.listing.quiet {
+                say!("{}", volume.name);
+                continue;
             }
+            let mountpoint = engine.volumes().data(&volume.name);
+            let fields = json!({ "Driver": "local", "Mountpoint": mountpoint, "Name": volume.name, "Scope": "local" });
+            rows.add(fields, &std::collections::BTreeMap::new());
         }
-        if !self.listing.quiet && self.listing.format == Format::Table {
-            crate::stdout::print(format_args!("{table}"));
+        if !self.listing.quiet {
+            crate::stdout::print(format_args!("{}", rows.render(&self.listing.format)?));
         }
         Ok(0)
     }

@@ -22,6 +22,8 @@ const LONGEST_REQUEST: usize = 4 << 10;
 /// <- {"exited":{"code":0}}                   when the container has ended and everything is released
 /// -> "keep"
 /// <- "kept"                                  with --rm: it ends to be started again, and stays
+/// -> "stop"
+/// <- "stopping"                              with --restart: its next end is the last
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,6 +34,8 @@ pub(crate) enum Request {
     Wait,
     /// Do not remove it at this end, whatever `--rm` said: it is about to be started again.
     Keep,
+    /// Do not start it again at this end, whatever its restart policy says: somebody wants it to end.
+    Stop,
 }
 
 /// What `control.sock` answers.
@@ -45,6 +49,8 @@ pub(crate) enum Reply {
     },
     /// It will stay.
     Kept,
+    /// It will not be started again.
+    Stopping,
 }
 
 /// One client of the streams.

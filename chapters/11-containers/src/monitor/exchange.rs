@@ -16,21 +16,26 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use process::{CallError, During as _, PidFd, pty};
+use process::{CallError, During as _, PidFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::client::{Client, Control, HIGH, Reply, Request};
+use super::client::{Client, HIGH};
+use super::desk::Desk;
 use super::journal::Journal;
 use crate::framing::{self, Stream};
 
 /// What one read takes, bytes: a frame's length, too.
 const PIECE: usize = 16 << 10;
 
-/// Something else that the monitor serves beside the streams: the names of chapter 10.
+/// Something else that the monitor serves beside the streams: the names of chapter 10, health checks.
 pub(super) trait Service {
     /// Descriptors to wait for.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
-    /// Called when any of them is readable.
+    /// When to be called even if none of them is readable.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    /// Called when any of them is readable, and when the deadline is over.
     fn serve(&mut self);
 }
 
@@ -68,14 +73,10 @@ pub(super) struct Exchange {
     stdin_once: bool,
     journal: Journal,
     attach: UnixListener,
-    control: UnixListener,
     clients: Vec<Client>,
-    controls: Vec<Control>,
-    service: Option<Box<dyn Service>>,
-    /// How the container ended, once that may be told.
-    ended: Option<u8>,
-    /// Whether somebody wants it to stay after its end, to start it again.
-    kept: bool,
+    services: Vec<Box<dyn Service>>,
+    /// The control socket, and what was asked there.
+    pub(super) desk: Desk,
 }
 
 /// What `poll` may report about.
@@ -88,7 +89,7 @@ enum Token {
     Control,
     Client(usize),
     Controller(usize),
-    Service,
+    Service(usize),
 }
 
 impl Exchange {
@@ -100,7 +101,7 @@ impl Exchange {
         streams: Streams,
         journal: Journal,
         (attach, control): (UnixListener, UnixListener),
-        service: Option<Box<dyn Service>>,
+        services: Vec<Box<dyn Service>>,
     ) -> Result<Self, CallError> {
         let mut outputs: Vec<Output> =
             streams.outputs.into_iter().map(|(fd, stream)| Output { fd, stream, ended: false }).collect();
@@ -112,23 +113,9 @@ impl Exchange {
         for fd in outputs.iter().map(|output| &output.fd).chain(input.iter().map(|input| &input.fd)) {
             rustix::io::ioctl_fionbio(fd, true).during("ioctl FIONBIO", "stream")?;
         }
-        let (clients, controls) = (Vec::new(), Vec::new());
         let Streams { terminal, stdin_once, .. } = streams;
-        let (ended, kept) = (None, false);
-        Ok(Self {
-            terminal,
-            outputs,
-            input,
-            stdin_once,
-            journal,
-            attach,
-            control,
-            clients,
-            controls,
-            service,
-            ended,
-            kept,
-        })
+        let (clients, desk) = (Vec::new(), Desk::new(control));
+        Ok(Self { terminal, outputs, input, stdin_once, journal, attach, clients, services, desk })
     }
 
     /// Adds a client that was connected before the container began: nothing is lost for it.
@@ -154,12 +141,9 @@ impl Exchange {
             }
         }
         self.input = None;
+        // No names and no checks without a container, and no last word of theirs over what is written down next.
+        self.services.clear();
         Ok(())
-    }
-
-    /// Whether the container is to stay, whatever `--rm` says.
-    pub(super) fn is_kept(&self) -> bool {
-        self.kept
     }
 
     /// The log lines that a full disk cost.
@@ -167,12 +151,16 @@ impl Exchange {
         self.journal.finish()
     }
 
-    /// Tells everybody who waits how the container ended, now and later: a request may be on its way.
-    pub(super) fn announce(&mut self, code: u8) {
-        self.ended = Some(code);
-        for control in &mut self.controls {
-            control.exited(code);
+    /// Between two runs: serves for as long as `pause`, or until somebody does not want another run any more.
+    ///
+    /// # Errors
+    /// When polling fails.
+    pub(super) fn rest(&mut self, pause: Duration) -> Result<(), CallError> {
+        let end = Instant::now() + pause;
+        while !self.desk.wants_stop() && Instant::now() < end {
+            self.turn(None, Some(end))?;
         }
+        Ok(())
     }
 
     /// Serves until every client has taken what is still meant for it, has gone away, or `limit` is over.
@@ -181,7 +169,6 @@ impl Exchange {
     /// When polling fails.
     pub(super) fn drain(&mut self, limit: Duration) -> Result<(), CallError> {
         let end = Instant::now() + limit;
-        self.service = None;
         self.clients.retain(Client::has_pending);
         while !self.clients.is_empty() && Instant::now() < end {
             self.turn(None, Some(end))?;
@@ -201,15 +188,15 @@ impl Exchange {
                 }
                 Token::Input => self.write_input(),
                 Token::Attach => self.accept_client(),
-                Token::Control => self.accept_control(),
+                Token::Control => self.desk.accept(),
                 Token::Client(index) => self.serve_client(index, flags),
-                Token::Controller(index) => self.serve_control(index),
-                Token::Service => self.service.iter_mut().for_each(|service| service.serve()),
+                Token::Controller(index) => self.desk.serve(index, self.terminal.as_ref()),
+                Token::Service(index) => self.services[index].serve(),
             }
         }
         self.outputs.retain(|output| !output.ended);
         self.clients.retain(|client| !client.gone());
-        self.controls.retain(|control| !control.gone());
+        self.desk.forget_the_gone();
         Ok(ended)
     }
 
@@ -220,7 +207,7 @@ impl Exchange {
             watched.push((Token::Exit, container.as_fd(), PollFlags::IN));
             watched.push((Token::Attach, self.attach.as_fd(), PollFlags::IN));
         }
-        watched.push((Token::Control, self.control.as_fd(), PollFlags::IN));
+        watched.push((Token::Control, self.desk.listener(), PollFlags::IN));
         let behind = self.clients.iter().any(Client::is_behind);
         for (index, output) in self.outputs.iter().enumerate().filter(|_| !behind) {
             watched.push((Token::Output(index), output.fd.as_fd(), PollFlags::IN));
@@ -242,12 +229,14 @@ impl Exchange {
             }
             watched.push((Token::Client(index), client.as_fd(), flags));
         }
-        for (index, control) in self.controls.iter().enumerate() {
-            watched.push((Token::Controller(index), control.as_fd(), PollFlags::IN));
+        for (index, fd) in self.desk.descriptors().enumerate() {
+            watched.push((Token::Controller(index), fd, PollFlags::IN));
         }
-        for fd in self.service.iter().flat_map(|service| service.descriptors()) {
-            watched.push((Token::Service, fd, PollFlags::IN));
+        for (index, service) in self.services.iter().enumerate() {
+            watched.extend(service.descriptors().into_iter().map(|fd| (Token::Service(index), fd, PollFlags::IN)));
         }
+        let deadlines = self.services.iter().filter_map(|service| service.deadline());
+        let end = end.into_iter().chain(deadlines).min();
         let mut fds: Vec<_> = watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let limit = end.map(|end| end.saturating_duration_since(Instant::now()));
         let limit = limit.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
@@ -256,7 +245,11 @@ impl Exchange {
             Err(errno) => return Err(errno).during("poll", "monitor"),
         }
         let ready = watched.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-        Ok(ready.map(|((token, ..), fd)| (*token, fd.revents())).collect())
+        let mut ready: Vec<_> = ready.map(|((token, ..), fd)| (*token, fd.revents())).collect();
+        let late =
+            self.services.iter().enumerate().filter(|(_, it)| it.deadline().is_some_and(|at| at <= Instant::now()));
+        ready.extend(late.map(|(index, _)| (Token::Service(index), PollFlags::empty())));
+        Ok(ready)
     }
 
     /// Takes one piece of an output to the log and to every client.
@@ -305,12 +298,6 @@ impl Exchange {
         }
     }
 
-    fn accept_control(&mut self) {
-        if let Ok((socket, _)) = self.control.accept() {
-            self.controls.extend(Control::new(socket));
-        }
-    }
-
     fn serve_client(&mut self, index: usize, flags: PollFlags) {
         let client = &mut self.clients[index];
         if flags.contains(PollFlags::OUT) {
@@ -327,26 +314,6 @@ impl Exchange {
             self.write_input();
         } else if flags.intersects(PollFlags::HUP | PollFlags::ERR) {
             client.leave();
-        }
-    }
-
-    fn serve_control(&mut self, index: usize) {
-        for request in self.controls[index].requests() {
-            match (request, &self.terminal) {
-                (Request::Resize(size), Some(terminal)) => {
-                    // A size that the kernel refuses changes nothing, and the client has no use for the reason.
-                    let _ = pty::resize(terminal.as_fd(), size);
-                }
-                // After its end it is too late: what `--rm` says has been done.
-                (Request::Keep, _) if self.ended.is_none() => {
-                    self.kept = true;
-                    self.controls[index].answer(Reply::Kept);
-                }
-                _ => {}
-            }
-        }
-        if let Some(code) = self.ended {
-            self.controls[index].exited(code);
         }
     }
 }

@@ -13,6 +13,7 @@ use runtime::{Create, CreateOptions, RootSource, Spec, Stdio};
 
 use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
+use super::probe::Probe;
 use super::wiring::{Wiring, wire};
 use super::{ATTACH, CONTROL};
 use crate::engine::Engine;
@@ -73,8 +74,11 @@ pub(super) fn launch(
     });
     let mut created = created.map_err(|error| because(error, container))?;
     streams.take_terminal(created.console.take(), container)?;
-    let service = wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>);
-    let mut exchange = Exchange::new(streams, journal, listeners, service)?;
+    let mut services: Vec<Box<dyn Service>> = Vec::new();
+    services.extend(wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>));
+    let probe = Probe::new(container, engine.runtime(), engine.events())?;
+    services.extend(probe.map(|probe| Box::new(probe) as Box<dyn Service>));
+    let mut exchange = Exchange::new(streams, journal, listeners, services)?;
     attached.map_or(Ok(()), |socket| exchange.join(socket))?;
 
     let started = created.start().map_err(|error| because(error, container))?;

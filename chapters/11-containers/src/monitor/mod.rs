@@ -8,29 +8,32 @@
 //! it small.
 
 pub(crate) mod client;
+mod desk;
+mod ending;
 mod exchange;
 pub(crate) mod journal;
 mod launch;
+mod probe;
 mod wiring;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use process::{During as _, PidFd, pty};
+use process::{During as _, pty};
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::events::Event;
 use crate::id::ContainerId;
 use crate::paths::Paths;
-use crate::record::{Container, Life, Status};
+use crate::record::Container;
+use crate::restart::Restarts;
 use crate::running::Report;
 use crate::sys;
 use crate::watcher::Watcher;
-use exchange::Exchange;
 use launch::Launched;
 
 /// The socket of the streams, in a container's run directory.
@@ -129,101 +132,76 @@ fn leave_the_caller(orders: &Orders) -> Result<(OwnedFd, Option<UnixStream>)> {
     Ok((reports, attached))
 }
 
-/// A container's whole run, from the monitor's side.
+/// A container's whole life, from the monitor's side: a run, and more of them where its restart policy says so.
 // spine
-fn watch(orders: &Orders, attached: Option<UnixStream>, reporter: &mut Reporter) -> Result<()> {
+fn watch(orders: &Orders, mut attached: Option<UnixStream>, reporter: &mut Reporter) -> Result<()> {
     let engine = Engine::open(orders.paths.clone())?;
-    let container = engine.container(&orders.id)?;
     if namespaces::rootless::is_rootless() {
         namespaces::rootless::hold(&orders.paths.run)?;
     }
+    let mut restarts = Restarts::default();
+    loop {
+        // Read anew for each run: it may have been renamed, or given other limits.
+        let container = engine.container(&orders.id)?;
+        let launched = begin(&engine, &container, attached.take(), orders.size, &restarts);
+        let Launched { mut exchange, process, pid, holdings, .. } = launched.inspect_err(|error| {
+            if restarts.count() > 0 {
+                eprintln!("monitor: {error}")
+            }
+        })?;
+        let began = Instant::now();
+        reporter.say(&Report::Started { pid });
+        if orders.explain.is_some() && !orders.attached {
+            reporter.go_quiet()?;
+        }
 
-    // Only one of two that start it at once may: the other finds it running.
-    let lock = container.lock()?;
-    if container.life()?.status.is_live() {
-        return Err(crate::lifecycle::wrong_state(&container, "start", "not running")?);
-    }
-    engine.release(container.id())?; // what an earlier monitor's death may have left
-    crate::paths::private_directory(&container.run_directory())?;
-    Watcher::this()?.write(&container.run_directory())?;
-
-    // A container that nobody could find in its state.json (a full disk) has not started either.
-    let launched = launch::launch(&engine, &container, attached, orders.size)
-        .and_then(|launched| Ok(container.write_life(&launched.life).map(|()| launched)?));
-    let launched = launched.inspect_err(|error| give_up(&engine, &container, error))?;
-    let Launched { mut exchange, process, pid, holdings, .. } = launched;
-    drop(lock);
-    reporter.say(&Report::Started { pid });
-    if orders.explain.is_some() && !orders.attached {
-        reporter.go_quiet()?;
-    }
-
-    exchange.until_exit(&process)?;
-    let code = finish(&engine, &container, &process, &mut exchange)?;
-    drop(holdings);
-    reporter.say(&Report::Exited { code });
-    exchange.announce(code);
-    // Everything is released and everybody knows. What remains is to let slow readers read.
-    Ok(exchange.drain(PATIENCE)?)
-}
-
-/// Takes back everything, and writes down how it ended. With `--rm`, nothing of it remains.
-fn finish(engine: &Engine, container: &Container, process: &PidFd, exchange: &mut Exchange) -> Result<u8> {
-    let code = process.wait()?.code();
-    reap_orphans();
-    // How it ended is still to be told, even where a full disk keeps it from being written down; and what could not be
-    // removed, prune will.
-    if let Err(error) = write_down(engine, container, code, exchange) {
-        eprintln!("monitor: {error}");
-    }
-    Ok(code)
-}
-
-/// Releases, writes state.json, and only then lets go of the run directory, all under the container's lock.
-///
-/// A container whose run directory is gone counts as one that does not run: whoever saw it gone before the end was
-/// written would take the exit code for unknown, and a `start` in between would have its new state overwritten by ours.
-fn write_down(engine: &Engine, container: &Container, code: u8, exchange: &mut Exchange) -> Result<()> {
-    let oom_killed = launch::was_oom_killed(container.id());
-    let lost = exchange.finish_log();
-    let _lock = container.lock()?;
-    let released = engine.release_kernel_objects(container.id());
-    let written = if container.record.options.auto_remove && !exchange.is_kept() {
-        engine.remove_files(container, true)
-    } else {
-        let life = Life {
-            status: Status::Exited,
-            pid: None,
-            finished_at: Some(Timestamp::now()),
-            exit_code: Some(code),
-            oom_killed,
-            error: released.as_ref().err().map(Error::to_string).unwrap_or_default(),
-            log_lines_lost: lost,
-            endpoints: Vec::new(),
-            ports: Vec::new(),
-            ..container.life()?
+        exchange.until_exit(&process)?;
+        let code = process.wait()?.code();
+        reap_orphans();
+        let again = ending::finish(&engine, &container, code, &mut exchange, (&mut restarts, began.elapsed()));
+        drop(holdings);
+        reporter.say(&Report::Exited { code });
+        exchange.desk.announce(code);
+        let Some(pause) = again else {
+            // Everything is released and everybody knows. What remains is to let slow readers read.
+            return Ok(exchange.drain(PATIENCE)?);
         };
-        container.write_life(&life).map_err(Error::from)
-    };
-    // As long as the run directory is there, prune finds what could not be released.
-    released.and_then(|()| engine.forget_run(container.id())).and(written)
+        exchange.desk.expect_another();
+        exchange.rest(pause)?;
+        if exchange.desk.wants_stop() {
+            return ending::stay_down(&engine, &container, &mut exchange, code);
+        }
+    }
 }
 
-/// The container did not start: nothing of the attempt remains but the reason.
-///
-/// The error of the start is the one to tell, whatever else goes wrong; what could not be released, prune will.
-fn give_up(engine: &Engine, container: &Container, error: &Error) {
-    let released = engine.release(container.id());
-    let noted = match container.record.options.auto_remove {
-        true => engine.remove_files(container, true),
-        false => container.life().map_err(Error::from).and_then(|life| {
-            let (error, exit_code) = (error.to_string(), Some(error.exit_code()));
-            Ok(container.write_life(&Life { error, exit_code, ..life })?)
-        }),
-    };
-    if let Err(second) = released.and(noted) {
-        eprintln!("monitor: {second}");
+/// Starts a run, under the container's lock: of two that start it at once, the other finds it running.
+fn begin(
+    engine: &Engine,
+    container: &Container,
+    attached: Option<UnixStream>,
+    size: Option<pty::Size>,
+    restarts: &Restarts,
+) -> Result<Launched> {
+    let _lock = container.lock()?;
+    if restarts.count() == 0 {
+        if container.life()?.status.is_live() {
+            return Err(crate::lifecycle::wrong_state(container, "start", "not running")?);
+        }
+        engine.release(container.id())?; // what an earlier monitor's death may have left
+        crate::paths::private_directory(&container.run_directory())?;
+        Watcher::this()?.write(&container.run_directory())?;
     }
+    let launched = launch::launch(engine, container, attached, size).and_then(|mut launched| {
+        launched.life.restart_count = restarts.count();
+        // A container that nobody could find in its state.json (a full disk) has not started either.
+        container.write_life(&launched.life)?;
+        Ok(launched)
+    });
+    match &launched {
+        Ok(_) => engine.events().record(&Event::of(container, "start")),
+        Err(error) => ending::give_up(engine, container, error),
+    }
+    launched
 }
 
 /// Waits for processes that were left to us. None is the usual number.
