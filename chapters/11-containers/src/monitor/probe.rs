@@ -76,7 +76,14 @@ impl Probe {
         let stdin = std::fs::File::open("/dev/null").during("open", "/dev/null")?;
         let stdio = Stdio::Descriptors { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() };
         let id = self.container.id().as_str();
-        let started = runtime::exec(Exec { id, process: &process, program: None, stdio, state: &self.runtime });
+        let started = runtime::exec(Exec {
+            id,
+            process: &process,
+            program: None,
+            stdio,
+            state: &self.runtime,
+            options: runtime::ExecOptions::default(),
+        });
         let started = started.map_err(|error| Error::Below {
             operation: "health check of",
             object: self.container.name().to_owned(),
