@@ -329,7 +329,7 @@ fn early_hooks(spec: &Spec) -> Vec<Hook> {
 }
 
 /// The container's cgroup: at the path that the configuration names, or at our own choice.
-fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
+pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
     let wanted = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
     match wanted.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => Ok(path.to_string_lossy().parse()?),
