@@ -47,11 +47,9 @@ fn seen(lines: &[&str], name: &str, run: impl Fn(&[String]) -> Result<Said>) -> 
                 break said;
             }
         };
-        let _ = writeln!(seen, "$ {line}\n{}[{}]", without_ids(&said.out), said.code);
-        // What failed is told by the runtime in its own words; a program's own errors must be the same.
-        if said.code < 125 {
-            seen += &without_ids(&said.err);
-        }
+        // What failed is told by the runtime in its own words; what a program says, and how it ends, must be the same.
+        let told = if said.code < 125 { without_ids(&said.out) + &without_ids(&said.err) } else { String::new() };
+        let _ = writeln!(seen, "$ {line}\n{told}[{}]", said.code);
     }
     Ok(seen.replace(name, "NAME"))
 }

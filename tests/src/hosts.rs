@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::deeds::words;
-use crate::engine::{Said, run};
+use crate::engine::{Said, Who, run};
 
 /// A network namespace with a loopback, kept by a process that only sleeps.
 #[derive(Debug)]
@@ -134,6 +134,7 @@ pub fn busybox_tree(directory: &Path) -> Result<PathBuf> {
 #[derive(Debug)]
 pub struct Podman {
     directory: PathBuf,
+    who: Who,
     corner: Corner,
 }
 
@@ -142,7 +143,7 @@ impl Podman {
     ///
     /// # Errors
     /// buildah cannot make the image.
-    pub fn new(directory: &Path) -> Result<Self> {
+    pub fn new(directory: &Path, who: Who) -> Result<Self> {
         // Limits that a modest machine can grant; nothing of the network's is kept outside.
         let networks = directory.join("networks");
         fs::create_dir_all(&networks).context("cannot make a directory")?;
@@ -151,17 +152,30 @@ impl Podman {
             networks.display()
         );
         fs::write(directory.join("containers.conf"), configuration).context("cannot write containers.conf")?;
-        let podman = Self { directory: directory.to_owned(), corner: Corner::new()? };
-        let tree = busybox_tree(directory)?;
-        let file = format!("FROM scratch\nCOPY {} /\nENV PATH=/bin\nCMD [\"/bin/sh\"]\n", "tree");
+        let podman = Self { directory: directory.to_owned(), who, corner: Corner::new()? };
+        busybox_tree(directory)?;
+        let file = "FROM scratch\nCOPY tree /\nENV PATH=/bin\nCMD [\"/bin/sh\"]\n";
         fs::write(directory.join("Containerfile"), file).context("cannot write a Containerfile")?;
-        drop(tree);
+        fs::create_dir(directory.join("runtime")).context("cannot make a directory")?;
+        if who == Who::Learner {
+            let given = run(Command::new("chown").args(["-R", "learner:"]).arg(directory))?;
+            ensure!(given.code == 0, "cannot give the directory to learner: {}", given.err);
+        }
         podman.buildah("runc", &words("-q --tag busybox:1 --file Containerfile ."))?.ok();
         Ok(podman)
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = self.corner.command(program);
+        let mut command = match self.who {
+            Who::Caller => self.corner.command(program),
+            Who::Learner => {
+                let mut command = self.corner.command("runuser");
+                command.args(["-u", "learner", "--", program]);
+                // Else it would be put where systemd's user session is, or is not.
+                command.env("XDG_RUNTIME_DIR", self.directory.join("runtime"));
+                command
+            }
+        };
         command.env("CONTAINERS_CONF", self.directory.join("containers.conf")).env("HOME", &self.directory);
         command.current_dir(&self.directory);
         command.arg("--root").arg(self.directory.join("store")).arg("--runroot").arg(self.directory.join("run"));
@@ -195,17 +209,16 @@ impl Podman {
     pub fn fetch(&self, address: &str) -> Result<Said> {
         run(self.corner.command("busybox").args(["wget", "-q", "-O", "-", &format!("http://{address}")]))
     }
-
-    /// Where everything is kept; commands start there.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
 }
 
 impl Drop for Podman {
     fn drop(&mut self) {
         // What a failed test has left; there is nobody to tell if that fails too.
         let _ = self.podman("runc", &words("rm --all --force --time 0"));
+        if self.who == Who::Learner {
+            // A process of podman's keeps the user's namespace; this ends it.
+            let _ = self.podman("runc", &words("system migrate"));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use process::needs;
 use tests::deeds::{Deed, compare, words};
-use tests::engine::program;
+use tests::engine::{Who, program};
 use tests::hosts::Podman;
 
 /// Lines of podman's; `HERE` is the directory of the test.
@@ -125,7 +125,7 @@ fn podman_sees_no_difference_to_runc() {
         return;
     }
     let place = tempfile::tempdir().unwrap();
-    let podman = Podman::new(place.path()).unwrap();
+    let podman = Podman::new(place.path(), Who::Caller).unwrap();
     std::fs::create_dir(place.path().join("volume")).unwrap();
     std::fs::write(place.path().join("volume/file"), "from outside\n").unwrap();
     let filter = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":13}]}"#;
@@ -155,4 +155,51 @@ fn podman_sees_no_difference_to_runc() {
         let built = podman.buildah(runtime, &words("--no-cache --file Containerfile.two .")).unwrap();
         assert!(built.code == 0 && built.out.contains("\n0\n"), "{name}: {}{}", built.out, built.err);
     }
+}
+
+const OF_LEARNER: &[Deed] = &[
+    ("a run", &["run --rm --network none busybox:1 sh -c 'id; cat /proc/self/uid_map; echo $$; exit 3'"]),
+    (
+        "confinement",
+        &[
+            "run --rm --network none --read-only --cap-drop all busybox:1 sh -c 'touch /x; grep -E \"Cap|Seccomp:\" /proc/self/status'",
+            "run --rm --network none -u 1000:2000 -v HERE/volume:/data busybox:1 sh -c 'id -u; cat /data/file'",
+            "run --rm --network none busybox:1 nothing",
+        ],
+    ),
+    (
+        "a life",
+        &[
+            "run -d --name NAME --network none busybox:1 sh -c 'trap \"exit 7\" TERM; echo out; while :; do sleep 0.05; done'",
+            "until logs NAME is out",
+            "exec -e A=b NAME sh -c 'echo $A; exit 9'",
+            "stop NAME",
+            "inspect -f '{{.State.Status}} {{.State.ExitCode}}' NAME",
+            "rm NAME",
+        ],
+    ),
+];
+
+#[test]
+fn an_ordinary_user_s_podman_sees_no_difference_either() {
+    let able = ["podman", "buildah", "runc", "busybox", "unshare", "nsenter", "ip", "newuidmap", "runuser"];
+    if !needs::root() || !able.iter().all(|name| needs::program(name)) {
+        return;
+    }
+    if !needs::account("learner") || !needs::user_namespaces() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir(place.path().join("volume")).unwrap();
+    std::fs::write(place.path().join("volume/file"), "from outside\n").unwrap();
+    let ours = place.path().join("cooper-runtime");
+    std::fs::copy(program("ch07-runtime", "cooper-runtime").unwrap(), &ours).unwrap();
+    let podman = Podman::new(place.path(), Who::Learner).unwrap();
+    let here = place.path().display().to_string();
+    let run = |runtime: &str, arguments: &[String]| {
+        let arguments: Vec<String> = arguments.iter().map(|word| word.replace("HERE", &here)).collect();
+        podman.podman(if runtime == "runc" { runtime } else { ours.to_str().unwrap() }, &arguments)
+    };
+    let differences = compare(OF_LEARNER, "runc", run).unwrap();
+    assert!(differences.is_empty(), "{differences}");
 }

@@ -107,6 +107,7 @@ impl Scene {
 
     /// Runs the runtime, and kills it before its `nth` call that changes something. Says which that was; `None` if it
     /// came to its end before.
+    #[allow(clippy::zombie_processes, reason = "`trace` waits for it")]
     fn killed_before(&self, nth: usize, words: &[&str]) -> Option<String> {
         let state = self.path().join("state").display().to_string();
         let program = self.program().display().to_string();
