@@ -67,12 +67,12 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Ids of containers are nobody's fault.
+/// Ids of containers are nobody's fault, and what the host logs beside (`time="..." level=warning`) is about the machine.
 fn without_ids(text: &str) -> String {
     let is_id = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let line =
         |line: &str| line.split(' ').map(|word| if is_id(word) { "[ID]" } else { word }).collect::<Vec<_>>().join(" ");
-    text.lines().map(|text| line(text) + "\n").collect()
+    text.lines().filter(|text| !text.starts_with("time=\"")).map(|text| line(text) + "\n").collect()
 }
 
 #[cfg(test)]
