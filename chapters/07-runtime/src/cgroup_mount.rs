@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cgroups::CgroupPath;
 use namespaces::NamespaceKind;
 use oci_spec::runtime::Spec;
-use process::During as _;
+use process::{During as _, kernel_file};
 use rootfs::{MountAttrFlags, MountEntry, MountInfo, Recursion, Source};
 
 use crate::create::cgroup_path;
@@ -26,7 +26,7 @@ pub(crate) fn entries(
     let own_namespace = has_own(spec, NamespaceKind::Cgroup);
     let group = cgroup_path(spec, id)?;
     let mounts = MountInfo::read(Path::new("/proc/self/mountinfo"))?;
-    let place = std::fs::read_to_string("/proc/self/cgroup").during("read", "/proc/self/cgroup")?;
+    let place = kernel_file::read_text("/proc/self/cgroup").during("read", "/proc/self/cgroup")?;
     let hierarchies: Vec<&MountInfo> = mounts.iter().filter(|mount| mount.kind == "cgroup").collect();
     if hierarchies.is_empty() {
         let tree = mounts.iter().find(|mount| mount.kind == "cgroup2");

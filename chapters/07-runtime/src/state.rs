@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cgroups::Cgroup;
 use oci_spec::runtime::Spec;
 use process::state::{self, Lock};
-use process::{CallError, During as _, Pid};
+use process::{CallError, During as _, Pid, kernel_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -262,7 +262,7 @@ fn is(pid: Pid, start_time: u64) -> bool {
 
 /// Whether a process has ended and only waits to be reaped.
 fn is_zombie(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = kernel_file::read_text(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     matches!(state, None | Some('Z' | 'X'))
 }
