@@ -78,6 +78,10 @@ fn inside(script: &str) -> Value {
     json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]})
 }
 
+fn failing() -> Value {
+    json!({"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null; exit 1"]})
+}
+
 fn order(scene: &Scene<'_>) -> Verdict {
     let note = |name: &str| scene.hook(&format!("echo {name} >> HERE/log"));
     let twice = |name: &str| json!([note(name), note(name)]);
@@ -85,7 +89,7 @@ fn order(scene: &Scene<'_>) -> Verdict {
         config["hooks"] = json!({
             "poststop": twice("poststop"),
             "poststart": [scene.hook("cat HERE/rootfs/log >> HERE/log; echo poststart >> HERE/log")],
-            "startContainer": [inside("echo startContainer >> /log")],
+            "startContainer": [inside("cat > /dev/null; echo startContainer >> /log")],
             "createContainer": twice("createContainer"),
             "createRuntime": twice("createRuntime"),
             "prestart": twice("prestart"),
@@ -216,7 +220,7 @@ fn poststop(scene: &Scene<'_>) -> Verdict {
 
 fn failing_early(scene: &Scene<'_>) -> Verdict {
     for point in ["prestart", "createRuntime", "createContainer"] {
-        scene.configure("echo ran > /log", |config| config["hooks"] = json!({point: [{"path": "/bin/false"}]}));
+        scene.configure("echo ran > /log", |config| config["hooks"] = json!({point: [failing()]}));
         holds(!scene.create(), "create succeeds")?;
         holds(scene.state().is_null() && scene.read("rootfs/log").is_empty(), "something is left")?;
     }
@@ -226,14 +230,16 @@ fn failing_early(scene: &Scene<'_>) -> Verdict {
 fn failing_then_poststop(scene: &Scene<'_>) -> Verdict {
     scene.configure("true", |config| {
         let poststop = scene.hook("echo ran > HERE/log");
-        config["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}], "poststop": [poststop]});
+        config["hooks"] = json!({"createRuntime": [failing()], "poststop": [poststop]});
     });
     holds(!scene.create(), "create succeeds")?;
     holds(scene.read("log") == "ran", "they do not run")
 }
 
 fn failing_start(scene: &Scene<'_>) -> Verdict {
-    scene.configure("echo ran > /log", |config| config["hooks"] = json!({"startContainer": [inside("exit 3")]}));
+    scene.configure("echo ran > /log", |config| {
+        config["hooks"] = json!({"startContainer": [inside("cat > /dev/null; exit 3")]})
+    });
     holds(scene.create(), "create fails")?;
     holds(!scene.start(), "start succeeds")?;
     let gone = scene.until("stopped").is_ok() || scene.state().is_null();
@@ -242,7 +248,7 @@ fn failing_start(scene: &Scene<'_>) -> Verdict {
 
 fn failing_poststart(scene: &Scene<'_>) -> Verdict {
     let second = scene.hook("echo ran > HERE/log");
-    scene.configure("sleep 100", |config| config["hooks"] = json!({"poststart": [{"path": "/bin/false"}, second]}));
+    scene.configure("sleep 100", |config| config["hooks"] = json!({"poststart": [failing(), second]}));
     holds(scene.create() && scene.start(), "it is an error")?;
     holds(scene.read("log") == "ran", "the remaining hooks are left out")?;
     holds(scene.status() == "running", "the container is stopped")
@@ -251,7 +257,7 @@ fn failing_poststart(scene: &Scene<'_>) -> Verdict {
 fn failing_poststart_later(scene: &Scene<'_>) -> Verdict {
     scene.configure("sleep 100", |config| {
         config["ociVersion"] = json!("1.3.0");
-        config["hooks"] = json!({"poststart": [{"path": "/bin/false"}]});
+        config["hooks"] = json!({"poststart": [failing()]});
     });
     holds(scene.create() && !scene.start(), "it is no error")?;
     let gone = scene.until("stopped").is_ok() || scene.state().is_null();
@@ -260,7 +266,7 @@ fn failing_poststart_later(scene: &Scene<'_>) -> Verdict {
 
 fn failing_poststop(scene: &Scene<'_>) -> Verdict {
     let second = scene.hook("echo ran > HERE/log");
-    scene.configure("true", |config| config["hooks"] = json!({"poststop": [{"path": "/bin/false"}, second]}));
+    scene.configure("true", |config| config["hooks"] = json!({"poststop": [failing(), second]}));
     holds(scene.create() && scene.start(), "the runtime refuses it")?;
     scene.stopped()?;
     scene.call(&["delete", &scene.id()]).prints("", "it prints")?;

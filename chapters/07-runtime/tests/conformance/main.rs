@@ -87,8 +87,7 @@ fn peers(directory: &Path) -> Option<[Runtime; 2]> {
         return None;
     }
     let wrapper: PathBuf = directory.join("crun");
-    let script =
-        "#!/bin/sh\nexec unshare -m sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"' crun \"$@\"\n";
+    let script = "#!/bin/sh\nexec unshare -m sh -c 'umount -l /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"' crun \"$@\"\n";
     std::fs::write(&wrapper, script).unwrap();
     std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let runtime = |name, command: &Path| Runtime { name, command: vec![command.display().to_string()] };

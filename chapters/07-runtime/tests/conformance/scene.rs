@@ -151,8 +151,9 @@ impl<'a> Scene<'a> {
         std::fs::read_to_string(self.path(path)).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// A hook that runs a script.
+    /// A hook that runs a script. It reads its input to the end, as not every runtime forgives one that does not.
     pub(crate) fn hook(&self, script: &str) -> Value {
+        let script = if script.starts_with("cat >") { script.to_owned() } else { format!("cat > /dev/null; {script}") };
         json!({"path": "/bin/sh", "args": ["sh", "-c", script.replace("HERE", self.home.path().to_str().unwrap())]})
     }
 }
