@@ -11,8 +11,12 @@
 //! 3. [`leaks`]: a picture of the kernel's objects before and after, and what was left.
 //! 4. [`engine`]: the built binaries, a root of their own, and an ordinary user to run them as.
 //! 5. [`peers`]: the rest of the world: a registry, skopeo, podman, buildah, each with a store of its own.
+//! 6. [`deeds`]: lines for a program, done with two runtimes, and what differed.
+//! 7. [`hosts`]: those that call an OCI runtime: podman, containerd, dockerd, each in a corner of its own.
 
+pub mod deeds;
 pub mod engine;
+pub mod hosts;
 pub mod house;
 pub mod leaks;
 pub mod peers;

@@ -12,13 +12,14 @@
 //! # Reading order
 //! [`spawn`](crate::spawn()) (the spine), [`step`], with `descriptors`, [`scheduling`] and [`program`]; [`channel`], [`pid`], [`signals`],
 //! [`reaper`] and its other form, the tiny [`init`], which share `passed_on`; [`pty`]. Then what all chapters use:
-//! [`error`], [`narrate`] and [`explain`], [`state`], and for tests [`needs`].
+//! [`error`], [`narrate`] and [`explain`], [`state`], [`kernel_file`], and for tests [`needs`].
 
 pub mod channel;
 mod descriptors;
 pub mod error;
 pub mod explain;
 pub mod init;
+pub mod kernel_file;
 pub mod narrate;
 pub mod needs;
 mod passed_on;

@@ -9,8 +9,8 @@ use rustix::process::{self as sys, PidfdFlags, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, During};
-use crate::passed_on;
 use crate::signals::Signal;
+use crate::{kernel_file, passed_on};
 use crate::{step, sys as calls};
 
 /// A process id, as the reader's own pid namespace numbers it.
@@ -48,7 +48,7 @@ impl Pid {
     /// proc_pid_stat(5), field 22
     pub fn start_time(self) -> Result<u64, CallError> {
         let path = format!("/proc/{self}/stat");
-        let stat = std::fs::read_to_string(&path).during("read", &path)?;
+        let stat = kernel_file::read_text(&path).during("read", &path)?;
         // The second field is the command's name in parentheses, and may itself hold spaces and parentheses.
         stat.rsplit_once(')')
             .and_then(|(_, rest)| rest.split_whitespace().nth(19))

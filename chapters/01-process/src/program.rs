@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::channel::Inside;
-use crate::error::CallError;
+use crate::error::{CallError, During as _};
 use crate::{step, sys};
 
 /// What to execute.
@@ -40,6 +40,21 @@ impl Program {
         channel.ready()?;
         let errno = sys::exec_descriptor(file, &arguments, &environment);
         Err(CallError::new("execveat", format!("descriptor {file}"), errno))
+    }
+
+    /// Looks whether there is such a program, seen from `directory`, and becomes nothing: who makes a container wants to know
+    /// that now, and not when it is started.
+    pub(crate) fn find(&self, directory: &Path) -> Result<(), CallError> {
+        let name = self.arguments.first().ok_or_else(|| CallError::refused("execve", "", "no program named"))?;
+        let path = directory.join(look_up(Path::new(name), &self.environment)?);
+        step!(1, "access", "access(2)", "is there such a program at all?", "{}", path.display());
+        let kind = std::fs::metadata(&path).during("execve", path.display())?;
+        let errno = if kind.is_file() {
+            rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).err()
+        } else {
+            Some(rustix::io::Errno::ACCESS)
+        };
+        errno.map_or(Ok(()), Err).during("execve", path.display())
     }
 }
 

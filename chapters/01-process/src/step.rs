@@ -92,6 +92,8 @@ pub enum ProcessStep {
         /// How many descriptors from 3 on are kept for the program.
         preserve: u32,
     },
+    /// See, from this directory, whether there is such a program: an error now rather than later.
+    Find(Program, PathBuf),
     /// Become the program.
     Exec(Program),
     /// Become the program that this descriptor is open on; the arguments are only what it is told.
@@ -120,7 +122,8 @@ impl Step for ProcessStep {
             Self::Umask(_) => "umask",
             Self::CloseOnExec { .. } => "close_range",
             Self::AwaitStart { .. } => "accept",
-            Self::Exec(_) => "execve",
+            // A program that is missing is missing in the same words now as it would be later.
+            Self::Find(..) | Self::Exec(_) => "execve",
             Self::ExecDescriptor(..) => "execveat",
         }
     }
@@ -154,6 +157,7 @@ impl Step for ProcessStep {
             }
             Self::CloseOnExec { preserve } => descriptors::close_on_exec(*preserve),
             Self::AwaitStart { listener, preserve } => await_start(*listener, *preserve, channel),
+            Self::Find(program, directory) => program.find(directory),
             Self::Exec(program) => program.exec(channel),
             Self::ExecDescriptor(file, program) => program.exec_descriptor(*file, channel),
         }

@@ -70,6 +70,10 @@ pub fn supply(root: &Root, devices: &[Device], supply: DeviceSupply) -> Result<(
     for device in devices {
         let (major, minor) = device.number;
         step!(3, "mknod", "mknod(2)", "a device that programs need", "{} {major}:{minor}", device.path.display());
+        // `/dev/cpu/0/msr`, when all of the machine's devices are asked for.
+        if let Some(directory) = device.path.parent().filter(|directory| *directory != Path::new("/dev")) {
+            drop(root.mkdir_all(directory, Mode::from_raw_mode(0o755))?);
+        }
         match supply {
             DeviceSupply::Make => make(root, device)?,
             DeviceSupply::BindFromHost => bind(root, device)?,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use process::{CallError, During};
+use process::{CallError, During, kernel_file};
 
 /// One line of `/proc/PID/mountinfo`.
 ///
@@ -43,7 +43,7 @@ impl MountInfo {
     /// # Errors
     /// ENOENT and the like; a malformed line is named with its number.
     pub fn read(path: &Path) -> Result<Vec<Self>, CallError> {
-        let text = std::fs::read(path).during("read", path.display())?;
+        let text = kernel_file::read(path).during("read", path.display())?;
         Self::parse_all(&text).map_err(|(number, line)| {
             CallError::refused("read", path.display(), format!("line {number}: not a mount: {line:?}"))
         })

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use process::kernel_file;
+
 use crate::mounts::Survey;
 use crate::tree::Tree;
 use crate::v1::{self, V1};
@@ -33,7 +35,7 @@ pub enum Availability {
 impl Hierarchy {
     /// Looks at this machine. Never fails: what was not found is said by [`Hierarchy::availability`].
     pub fn detect() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let read = |path: &str| kernel_file::read_text(path).unwrap_or_default();
         Self::from_survey(&Survey::of(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")))
     }
 

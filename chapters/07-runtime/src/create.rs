@@ -17,7 +17,7 @@ use crate::prepared::Prepared;
 use crate::resources::limits_of_new_cgroup;
 use crate::spec;
 use crate::start::{self, StartSocket};
-use crate::state::{Record, State, StateDir, Status};
+use crate::state::{Record, State, StateDir, Status, file_of};
 
 /// What the caller does between namespaces and file system, given the container's pid.
 pub type OnNamespaces<'a> = &'a mut dyn FnMut(Pid) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -146,10 +146,14 @@ where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
     let Create { id, spec, bundle, .. } = *request;
+    // First of all what is about to be made: were we killed now, `delete` would know what to look for.
+    let mut record = new_record(request);
+    record.creator = Some((Pid::this(), Pid::this().start_time()?));
+    record.cgroup = Some(cgroup_path(spec, id)?);
+    request.state.write(&record)?;
     request.state.write_spec(id, spec)?;
     let attach_at = attachment_point(&request.root, directory)?;
     let socket = StartSocket::listen(directory)?;
-    let mut record = new_record(request);
     let cgroup = make_cgroup(spec, id, request.options.cgroup)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
@@ -189,6 +193,7 @@ where
 
     let console = run_to_created(child)?;
     record.state.status = Status::Created;
+    record.creator = None;
     request.state.write(&record)?;
     child.go()?;
     let child = guard.release()?;
@@ -305,6 +310,8 @@ fn new_record(request: &Create<'_>) -> Record {
         },
         start_time: None,
         cgroup: None,
+        creator: None,
+        init: file_of("/proc/self/exe"),
         created: jiff::Timestamp::now().to_string(),
         rootfs: match &request.root {
             RootSource::Directory(path) => Some(path.clone()),
@@ -322,7 +329,7 @@ fn early_hooks(spec: &Spec) -> Vec<Hook> {
 }
 
 /// The container's cgroup: at the path that the configuration names, or at our own choice.
-fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
+pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
     let wanted = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
     match wanted.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => Ok(path.to_string_lossy().parse()?),

@@ -10,7 +10,7 @@
 //! - [`pause`], [`update`](update()), [`watch`]: what is done to a container while it runs;
 //! - [`spec`] with `rules`, [`mounts`], [`confinement`], [`resources`], [`scheduling`]: the specification's fields, turned into earlier chapters' data;
 //! - [`options`]: what hosts ask for by flags;
-//! - [`prepared`]: mounts that only the parent can make;
+//! - `cgroup_mount`: what a container sees of control groups; [`prepared`]: mounts that only the parent can make;
 //! - [`console`]: the terminal on our side; `agent`: whoever answers calls that a filter asks about;
 //! - [`state`]: what is known between two calls; [`hooks`]: other people's programs at points of a life.
 //!
@@ -18,6 +18,7 @@
 //! The OCI runtime specification: config.md, config-linux.md, runtime.md, runtime-linux.md
 
 mod agent;
+mod cgroup_mount;
 pub mod confinement;
 pub mod console;
 pub mod create;

@@ -1,7 +1,7 @@
 //! What is done to a container from outside: look, signal, delete.
 
 use cgroups::Cgroup;
-use process::{During as _, Pid, PidFd, Signal};
+use process::{Pid, PidFd, Signal};
 
 use crate::error::Error;
 use crate::hooks;
@@ -131,8 +131,7 @@ pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<Vec<Error>
         end(record)?;
     }
     let spec = directory.spec(id).ok();
-    let path = directory.container(id)?;
-    std::fs::remove_dir_all(&path).during("remove", path.display())?;
+    directory.remove(id)?;
     let (Some(record), Some(spec)) = (record, spec) else { return Ok(Vec::new()) };
     let state = State { status: Status::Stopped, pid: None, ..record.state };
     Ok(hooks::run_to_the_end(hooks::after_deletion(&spec), &state))

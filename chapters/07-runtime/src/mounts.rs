@@ -6,21 +6,28 @@ use namespaces::IdMap;
 use oci_spec::runtime::{LinuxDeviceType, Mount, Spec};
 use privileges::{Label, SecurityModule};
 use rootfs::options::OF_SUPERBLOCKS;
-use rootfs::{Device, MountAttrFlags, MountEntry, MountInfo, MountOptions, Recursion, Source};
+use rootfs::{Device, MountEntry, MountOptions, Recursion, Source};
 use rustix::fs::FileType;
 
+use crate::cgroup_mount;
 use crate::error::Error;
 use crate::prepared::Prepared;
 use crate::spec::{config, refuse};
 
 /// The mounts of a specification, in its order.
 ///
-/// `bundle` is where relative sources of bind mounts begin; `groups` is the group map of the container's user
+/// `id` is the container's; `bundle` is where relative sources of bind mounts begin; `groups` is the group map of the container's user
 /// namespace, for file systems that name a group; `prepared` is what the parent has mounted already.
 ///
 /// # Errors
 /// A mount that is malformed or not supported, by its place in the list.
-pub fn entries(spec: &Spec, bundle: &Path, groups: &[IdMap], prepared: &Prepared) -> Result<Vec<MountEntry>, Error> {
+pub fn entries(
+    spec: &Spec,
+    id: &str,
+    bundle: &Path,
+    groups: &[IdMap],
+    prepared: &Prepared,
+) -> Result<Vec<MountEntry>, Error> {
     let mut entries = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let refused = |reason: String| config(&bundle.join("config.json"), &format!("mounts[{index}]"), reason);
@@ -32,7 +39,7 @@ pub fn entries(spec: &Spec, bundle: &Path, groups: &[IdMap], prepared: &Prepared
             Some(kind) if options.copy_up && kind != "tmpfs" => {
                 return Err(refused(format!("option \"tmpcopyup\" is none of a {kind}")));
             }
-            Some("cgroup") => entries.extend(cgroup(mount, &options)?),
+            Some("cgroup") => entries.extend(cgroup_mount::entries(spec, id, &target(mount), options.attributes)?),
             _ if options.bind.is_some() || mount.typ().as_deref() == Some("bind") => {
                 let known = |name: &String| OF_SUPERBLOCKS.contains(&name.as_str());
                 if let Some((name, _)) = options.data.iter().find(|(name, _)| !known(name)) {
@@ -109,57 +116,6 @@ fn drop_unmapped_group(options: &mut MountOptions, groups: &[IdMap]) {
         let group = value.as_deref().and_then(|value| value.parse().ok());
         key != "gid" || group.is_none_or(|group| groups.iter().any(|map| map.outside_of(group).is_some()))
     });
-}
-
-/// The cgroup mount: the one tree of v2, or a tmpfs with every v1 hierarchy of this machine in it.
-///
-/// Each shows the container's own cgroup as its root, because it is mounted inside the cgroup namespace.
-fn cgroup(mount: &Mount, options: &MountOptions) -> Result<Vec<MountEntry>, Error> {
-    let target = target(mount);
-    let entry = |kind: &str, data, target, attributes| MountEntry {
-        source: Source::Filesystem { kind: kind.to_owned(), source: kind.to_owned(), options: data },
-        target,
-        attributes,
-        reach: Recursion::One,
-        propagation: None,
-        copy_up: false,
-    };
-    let own = MountInfo::read(Path::new("/proc/self/mountinfo"))?;
-    let hierarchies: Vec<&MountInfo> = own.iter().filter(|mount| mount.kind == "cgroup").collect();
-    if hierarchies.is_empty() {
-        return Ok(vec![entry("cgroup2", Vec::new(), target, options.attributes)]);
-    }
-    let mode = vec![("mode".to_owned(), Some("755".to_owned()))];
-    // The tmpfs stays writable until its directories are there; the whole of it is read-only in the end through
-    // `read_only_afterwards`.
-    let mut entries =
-        vec![entry("tmpfs", mode, target.clone(), options.attributes - MountAttrFlags::MOUNT_ATTR_RDONLY)];
-    let mut seen = Vec::new();
-    for hierarchy in hierarchies {
-        let Some(name) = hierarchy.target.file_name() else { continue };
-        let data: Vec<_> = hierarchy.super_options.iter().filter(|option| is_hierarchy(option)).collect();
-        if seen.contains(&data) {
-            continue;
-        }
-        let options_of = data.iter().map(|option| match option.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => ((*option).clone(), None),
-        });
-        let data_of = if data.iter().any(|option| option.starts_with("name=")) {
-            // A named hierarchy has no controller, which must be said.
-            options_of.chain([("none".to_owned(), None)]).collect()
-        } else {
-            options_of.collect()
-        };
-        entries.push(entry("cgroup", data_of, target.join(name), options.attributes));
-        seen.push(data);
-    }
-    Ok(entries)
-}
-
-/// Whether a mount option of a v1 hierarchy says which hierarchy it is.
-fn is_hierarchy(option: &str) -> bool {
-    !matches!(option, "rw" | "ro" | "xattr" | "noprefix" | "clone_children") && !option.starts_with("release_agent=")
 }
 
 /// Mounts that were made writable so that others could be mounted in them, and must be read-only afterwards.

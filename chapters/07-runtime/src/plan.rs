@@ -100,7 +100,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
         RootSource::Overlay(overlay) => RuntimeStep::Overlay(overlay.clone()),
     });
     steps.push((propagation.attach)(request.attach_at.to_owned()).into());
-    let mounts = mounts::entries(spec, request.bundle, &maps.groups, request.prepared)?;
+    let mounts = mounts::entries(spec, request.id, request.bundle, &maps.groups, request.prepared)?;
     steps.extend(mounts.into_iter().map(|mount| RootfsStep::Mount(mount).into()));
     steps.push(RootfsStep::Devices(mounts::devices(spec)?, device_supply(spec)).into());
     steps.push(RootfsStep::Directory(process.cwd().clone()).into());
@@ -117,6 +117,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
         steps.push(RootfsStep::ReadOnlyRoot.into());
     }
 
+    steps.extend(program_exists(process).map(RuntimeStep::from));
     steps.push(ProcessStep::Checkpoint(CREATED).into());
     let CreateOptions { preserve, keyring, .. } = request.options;
     steps.push(ProcessStep::AwaitStart { listener: request.start_socket, preserve }.into());
@@ -188,10 +189,19 @@ fn become_program(
     let keyring = (keyring == Keyring::Fresh).then(|| id.to_owned());
     let confinement = confinement::confinement(spec, process, keyring)?;
     steps.extend(confinement.steps().into_iter().map(RuntimeStep::from));
-    let words = |list: &Option<Vec<String>>| list.iter().flatten().map(Into::into).collect();
-    let program = Program { arguments: words(process.args()), environment: words(process.env()) };
-    steps.push(ProcessStep::Exec(program).into());
+    steps.push(ProcessStep::Exec(program(process)).into());
     Ok(steps)
+}
+
+fn program(process: &Process) -> Program {
+    let words = |list: &Option<Vec<String>>| list.iter().flatten().map(Into::into).collect();
+    Program { arguments: words(process.args()), environment: words(process.env()) }
+}
+
+/// A program that is missing is `create`'s error, as hosts expect; where none is named, there is nothing to look for.
+fn program_exists(process: &Process) -> Option<ProcessStep> {
+    let named = process.args().as_ref().is_some_and(|arguments| !arguments.is_empty());
+    named.then(|| ProcessStep::Find(program(process), process.cwd().clone()))
 }
 
 /// The namespaces of a specification. The cgroup namespace is not among them: see [`init_steps`].

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cgroups::Cgroup;
 use oci_spec::runtime::Spec;
 use process::state::{self, Lock};
-use process::{CallError, During as _, Pid};
+use process::{CallError, During as _, Pid, kernel_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -79,10 +79,19 @@ pub struct Record {
     pub cgroup: Option<cgroups::CgroupPath>,
     /// RFC 3339.
     pub created: String,
+    /// Who makes it, as long as it is being made: pid and start. Where that process is gone, so is the making.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<(Pid, u64)>,
+    /// The file that init is executed from until it becomes the program: device and inode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<(u64, u64)>,
     /// Its root directory on the machine; none where its root is made of layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<PathBuf>,
 }
+
+/// The file that a container's record is in.
+const RECORD: &str = "state.json";
 
 impl StateDir {
     /// The directory at this path; made when the first container is.
@@ -140,12 +149,19 @@ impl StateDir {
     /// # Errors
     /// When there is no such container.
     pub fn record(&self, id: &str) -> Result<Record, Error> {
-        let file = self.container(id)?.join("state.json");
+        let file = self.container(id)?.join(RECORD);
         let record = state::read_run_json::<Record>(&file)?;
         let mut record = record.ok_or_else(|| Error::Unknown(id.to_owned()))?;
-        if !record.lives() {
-            record.state.status = Status::Stopped;
-            record.state.pid = None;
+        match record.state.status {
+            Status::Creating if record.creator.is_some_and(|(pid, ticks)| is(pid, ticks)) => {}
+            _ if !record.lives() => {
+                record.state.status = Status::Stopped;
+                record.state.pid = None;
+            }
+            // Whoever creates says so at the end. One that was killed before leaves an init that follows it.
+            Status::Creating => record.state.status = Status::Stopped,
+            Status::Created if record.has_become_its_program() => record.state.status = Status::Running,
+            _ => {}
         }
         Ok(record)
     }
@@ -176,7 +192,7 @@ impl StateDir {
     }
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
-        Ok(state::write_run_json(&self.container(&record.state.id)?.join("state.json"), record)?)
+        Ok(state::write_run_json(&self.container(&record.state.id)?.join(RECORD), record)?)
     }
 
     /// Keeps two calls of the runtime from working on one container at a time.
@@ -188,6 +204,22 @@ impl StateDir {
         Ok(Lock::exclusive(&directory.join("lock"))?)
     }
 
+    /// Removes a container's directory. Its record goes last: until then the removal can be asked for again.
+    pub(crate) fn remove(&self, id: &str) -> Result<(), Error> {
+        let directory = self.container(id)?;
+        let entries = std::fs::read_dir(&directory).during("read", directory.display())?;
+        for entry in entries {
+            let entry = entry.during("read", directory.display())?;
+            if entry.file_name() != RECORD {
+                let path = entry.path();
+                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                let removed = if is_directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                removed.during("remove", path.display())?;
+            }
+        }
+        Ok(std::fs::remove_dir_all(&directory).during("remove", directory.display())?)
+    }
+
     pub(crate) fn write_spec(&self, id: &str, spec: &Spec) -> Result<(), Error> {
         Ok(state::write_run_json(&self.container(id)?.join("config.json"), spec)?)
     }
@@ -197,7 +229,8 @@ impl StateDir {
     /// # Errors
     /// When there is no such container.
     pub fn spec(&self, id: &str) -> Result<Spec, Error> {
-        crate::spec::read(&self.container(id)?.join("config.json"))
+        // Checked when it was written, by us.
+        Ok(state::read_json(&self.container(id)?.join("config.json"))?)
     }
 }
 
@@ -205,13 +238,31 @@ impl Record {
     /// Whether the first process is still that process, and not a zombie.
     fn lives(&self) -> bool {
         let Some((pid, start_time)) = self.state.pid.zip(self.start_time) else { return false };
-        pid.start_time().is_ok_and(|ticks| ticks == start_time) && !is_zombie(pid)
+        is(pid, start_time) && !is_zombie(pid)
     }
+
+    /// Whether the first process executes another file than init does: then somebody has started it, and was killed before
+    /// it could write so down.
+    fn has_become_its_program(&self) -> bool {
+        let Some((pid, init)) = self.state.pid.zip(self.init) else { return false };
+        file_of(&format!("/proc/{pid}/exe")).is_some_and(|file| file != init)
+    }
+}
+
+/// The file behind a path, by device and inode.
+pub(crate) fn file_of(path: &str) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Whether a process is still the one that began at this time.
+fn is(pid: Pid, start_time: u64) -> bool {
+    pid.start_time().is_ok_and(|ticks| ticks == start_time)
 }
 
 /// Whether a process has ended and only waits to be reaped.
 fn is_zombie(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = kernel_file::read_text(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     matches!(state, None | Some('Z' | 'X'))
 }

@@ -1,4 +1,4 @@
-//! A bundle's whole life under `cooper-runtime`, and what podman makes of it.
+//! A bundle's whole life under `cooper-runtime`. What podman, dockerd and containerd make of it stands in `tests/tests`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

@@ -42,5 +42,9 @@ pub(crate) fn usable() -> bool {
 pub(crate) fn sleeper() -> (Child, Pid) {
     let child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
     let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+    // It has its name a moment after `spawn` has come back.
+    while std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() != "sleep" {
+        std::thread::yield_now();
+    }
     (child, pid)
 }

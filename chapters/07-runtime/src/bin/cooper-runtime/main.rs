@@ -84,9 +84,11 @@ fn refuse_systemd(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever is root in a user namespace alone, as under a rootless podman, keeps its state where its user may write.
 fn default_root() -> PathBuf {
+    let ordinary = !rustix::process::geteuid().is_root() || namespaces::rootless::is_rootless();
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(directory) if !rustix::process::geteuid().is_root() => Path::new(&directory).join("cooper-runtime"),
+        Some(directory) if ordinary => Path::new(&directory).join("cooper-runtime"),
         _ => PathBuf::from("/run/cooper-runtime"),
     }
 }
