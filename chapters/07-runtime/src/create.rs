@@ -199,7 +199,7 @@ where
 fn attachment_point(root: &RootSource, directory: &Path) -> Result<PathBuf, Error> {
     let path = match root {
         RootSource::Directory(path) => return Ok(path.clone()),
-        RootSource::Overlay(_) => directory.join("root"),
+        RootSource::Overlay(_) | RootSource::Mounted(_) => directory.join("root"),
     };
     std::fs::create_dir(&path).during("mkdir", path.display())?;
     Ok(path)
@@ -308,7 +308,7 @@ fn new_record(request: &Create<'_>) -> Record {
         created: jiff::Timestamp::now().to_string(),
         rootfs: match &request.root {
             RootSource::Directory(path) => Some(path.clone()),
-            RootSource::Overlay(_) => None,
+            RootSource::Overlay(_) | RootSource::Mounted(_) => None,
         },
     }
 }
