@@ -191,7 +191,8 @@ fn trial(stacking: Stacking, overlay: &Overlay) -> Result<()> {
     drop(stacked);
     stacking.settle(&example)?;
     let made = place.path().join("upper/again");
-    match whiteout::is_opaque(Root::open(&made)?) {
+    let made = Root::open(&made)?;
+    match whiteout::is_opaque(disk::open_directory(made.as_fd(), OsStr::new(".")).during("open", "again")?) {
         true => Ok(()),
         false => {
             Err(CallError::refused("hide", "again", "the upper directory's file system takes no whiteouts").into())

@@ -111,6 +111,47 @@ fn every_way_shows_the_same_tree_and_keeps_the_same_changes() {
     }
 }
 
+/// The same for a user who is root of a user namespace only: there overlays keep their marks in other attributes.
+#[test]
+fn so_it_is_for_an_ordinary_user() {
+    if namespaces::rootless::is_rootless() {
+        return;
+    }
+    if !process::needs::user_namespaces() || !process::needs::program("unshare") {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let test = "every_way_shows_the_same_tree_and_keeps_the_same_changes";
+    let mut words = vec!["unshare", "--user", "--map-root-user", program.to_str().unwrap(), "--exact", test];
+    if rustix::process::geteuid().is_root() {
+        if !process::needs::program("runuser") || !process::needs::account("learner") {
+            return;
+        }
+        words.splice(0..0, ["runuser", "-u", "learner", "--"]);
+    }
+    let output = std::process::Command::new(words[0]).args(&words[1..]).current_dir("/").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Beside a way that does not work the next one is taken: here the first is made not to, by a place that takes no overlay.
+#[test]
+fn a_program_is_taken_before_a_copy_and_only_if_it_does_all_that_is_needed() {
+    if !process::needs::root() || !process::needs::program("fuse-overlayfs") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut overlay = stack_in(dir.path());
+    // More layers than the kernel stacks; the program has no such bound.
+    let many = (0..501).map(|n| dir.path().join(format!("many/{n}")));
+    overlay.lower.extend(many.inspect(|layer| fs::create_dir_all(layer).unwrap()));
+    let (choice, tree) = Stacking::first_that_works(&overlay).unwrap();
+    assert_eq!(choice.stacking, Stacking::FuseOverlayfs, "{choice:?}");
+    assert!(choice.reason.contains("the kernel stacks 500"), "{choice:?}");
+    assert_eq!(fs::read(inside(&*tree).join("both/high")).unwrap(), b"high");
+}
+
 /// The names in an archive.
 fn names(archive: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(archive);

@@ -19,7 +19,7 @@ fn a_scope_is_made_limited_and_gone_as_root_and_as_a_user() {
         eprintln!("SKIP: needs {systemd}");
         return;
     }
-    let arguments = ["-p", "ch05-cgroups", "--with", systemd, "run", "sh", "-c", STORY];
+    let arguments = ["-p", "ch05-cgroups", "-p", "ch07-runtime", "--with", systemd, "run", "sh", "-c", STORY];
     let output = Command::new(env!("CARGO_BIN_EXE_vm")).args(arguments).output().unwrap();
     // Seen only if it fails. What cargo says while it builds is not the machine's word.
     println!("{}", String::from_utf8_lossy(&output.stderr));

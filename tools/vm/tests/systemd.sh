@@ -53,6 +53,16 @@ echo code $?
 ch05-cgroups scope --name :cooper:oom --memory 16 echo the same name again
 ch05-cgroups scope --name :cooper:fails true & first=$!
 wait $first
+mkdir -p /root/box/rootfs/bin /root/box/rootfs/proc /root/box/rootfs/dev /root/box/rootfs/sys
+cd /root/box
+cp /bin/busybox rootfs/bin/sleep
+cooper-runtime spec
+sed -i -e 's/"terminal": true/"terminal": false/' -e 's/"sh"/"sleep", "100"/' \
+    -e 's/"linux": {/"linux": {"cgroupsPath": "machine.slice:cooper:box",/' config.json
+cooper-runtime --systemd-cgroup run --detach --pid-file /root/pid box
+cat /proc/$(cat /root/pid)/cgroup
+cooper-runtime delete --force box
+echo left:
 ls -d /sys/fs/cgroup/*.slice/*cooper* /sys/fs/cgroup/*.slice/*/*cooper* 2>/dev/null
 touch /root/done
 END
