@@ -7,7 +7,7 @@ use namespaces::{
     ClockOffsets, IdMap, IdMaps, IsolatedStep, KeptNamespaces, NamespaceFd, NamespaceKind, NamespaceStep, Plan, RULES,
     View, isolate, lent::Ids, view,
 };
-use process::{Event, Pid, ProcessStep, Program, Signal, explain, reaper};
+use process::{Event, Pid, ProcessStep, Program, explain, reaper};
 
 use crate::arguments::{Arguments, Command, Names, Run};
 
@@ -138,12 +138,10 @@ fn keep(kept: &KeptNamespaces, name: &str, kinds: &[NamespaceKind], names: &Name
     let mut steps = names_and_clocks(&plan, names);
     steps.push(ProcessStep::Checkpoint(COMPLETE).into());
     let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?.child;
-    child.go()?;
-    let complete = child.next_event()?;
+    let complete = child.go().and_then(|()| child.next_event());
     let done = kept.keep(name, child.pid(), kinds);
-    child.pidfd().signal(Signal::SIGKILL)?;
-    child.pidfd().wait()?;
-    if let Event::Failed(error) = complete {
+    child.discard();
+    if let Event::Failed(error) = complete? {
         return Err(error.into());
     }
     Ok(done?)

@@ -1,6 +1,6 @@
 //! A user namespace with nobody in it: for its id maps alone.
 
-use process::{CallError, CloneArgs, Event, ProcessStep, Signal, spawn, step};
+use process::{CallError, CloneArgs, Event, ProcessStep, spawn, step};
 
 use crate::fd::NamespaceFd;
 use crate::idmap::IdMaps;
@@ -23,11 +23,10 @@ pub fn with_maps(maps: &IdMaps) -> Result<NamespaceFd, CallError> {
     let arguments = CloneArgs { namespaces: NamespaceKind::User.bits(), cgroup: None };
     // The plan ends at its checkpoint: nothing of it is ever executed.
     let mut child = spawn(&arguments, &[ProcessStep::Checkpoint("mapped")])?;
-    let made = match child.next_event()? {
+    let made = child.next_event().and_then(|event| match event {
         Event::Reached(..) => maps.write(child.pid()).and_then(|()| NamespaceFd::of(child.pid(), NamespaceKind::User)),
         other => Err(CallError::refused("make", "user namespace", format!("{other:?}"))),
-    };
-    child.pidfd().signal(Signal::SIGKILL)?;
-    child.pidfd().wait()?;
+    });
+    child.discard();
     made
 }

@@ -105,12 +105,10 @@ fn attempt(way: Way, root: &Path, secret: &Path) -> anyhow::Result<String> {
     }
     let plan = Plan { create, join: Vec::new() };
     let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?.child;
-    child.go()?;
-    let outcome = match child.next_event()? {
-        Event::Reached(outcome, _) => outcome,
+    let event = child.go().and_then(|()| child.next_event());
+    child.discard();
+    match event? {
+        Event::Reached(outcome, _) => Ok(outcome),
         other => anyhow::bail!("{other:?}"),
-    };
-    child.pidfd().signal(process::Signal::SIGKILL)?;
-    child.pidfd().wait()?;
-    Ok(outcome)
+    }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use namespaces::{IdMaps, NamespaceKind, Plan, isolate};
 use process::channel::Inside;
-use process::{CallError, CloneArgs, During as _, Event, ProcessStep, Signal, Step, spawn};
+use process::{CallError, CloneArgs, During as _, Event, ProcessStep, Step, spawn};
 use rootfs::{MountInfo, MountPropagationFlags, RootState, RootedStep, RootfsStep};
 
 #[derive(Debug)]
@@ -69,12 +69,13 @@ fn machine(home: &Path, cut: Cut) -> Result<&'static str, CallError> {
     steps.push(ProcessStep::Checkpoint("mounted").into());
     let arguments = CloneArgs { namespaces: NamespaceKind::Mount.bits(), cgroup: None };
     let mut container = spawn(&arguments, &steps)?;
-    let Event::Reached(..) = container.next_event()? else {
+    let event = container.next_event();
+    let mounts = MountInfo::read(Path::new("/proc/self/mountinfo"));
+    container.discard();
+    let Event::Reached(..) = event? else {
         return Err(CallError::refused("run", "container", "it did not mount"));
     };
-    let seen = MountInfo::read(Path::new("/proc/self/mountinfo"))?.iter().any(|mount| mount.source == "container");
-    container.pidfd().signal(Signal::SIGKILL)?;
-    container.pidfd().wait()?;
+    let seen = mounts?.iter().any(|mount| mount.source == "container");
     Ok(if seen { "the machine sees the container's mount" } else { "stayed inside" })
 }
 
@@ -95,12 +96,10 @@ fn attempt(home: &Path, cut: Cut) -> anyhow::Result<String> {
     let steps: Vec<Attempt> =
         vec![RootfsStep::Isolate(MountPropagationFlags::PRIVATE).into(), Attempt::Machine(home.to_owned(), cut)];
     let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?.child;
-    child.go()?;
-    let outcome = match child.next_event()? {
-        Event::Reached(outcome, _) => outcome,
+    let event = child.go().and_then(|()| child.next_event());
+    child.discard();
+    match event? {
+        Event::Reached(outcome, _) => Ok(outcome),
         other => anyhow::bail!("{other:?}"),
-    };
-    child.pidfd().signal(Signal::SIGKILL)?;
-    child.pidfd().wait()?;
-    Ok(outcome)
+    }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use namespaces::{IdMaps, NamespaceKind, Plan, isolate};
 use nix::sched::{CloneFlags, unshare};
 use process::channel::Inside;
-use process::{CallError, During as _, Event, Signal, Step};
+use process::{CallError, During as _, Event, Step};
 use rootfs::{DeviceSupply, MountPropagationFlags, RootState, RootedStep, RootfsStep};
 use rustix::fs::Mode;
 use rustix::mount::UnmountFlags;
@@ -110,12 +110,10 @@ fn attempt(home: &Path, hide: Attempt, attacker: Attacker) -> anyhow::Result<Str
         Attempt::Uncover(attacker),
     ];
     let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?.child;
-    child.go()?;
-    let outcome = match child.next_event()? {
-        Event::Reached(outcome, _) => outcome,
+    let event = child.go().and_then(|()| child.next_event());
+    child.discard();
+    match event? {
+        Event::Reached(outcome, _) => Ok(outcome),
         other => anyhow::bail!("{other:?}"),
-    };
-    child.pidfd().signal(Signal::SIGKILL)?;
-    child.pidfd().wait()?;
-    Ok(outcome)
+    }
 }

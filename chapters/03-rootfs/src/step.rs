@@ -1,6 +1,6 @@
 //! This chapter's steps of init, and what they leave for one another.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, RawFd};
 use std::path::{Path, PathBuf};
 
 use process::channel::Inside;
@@ -14,6 +14,7 @@ use crate::mount::{DetachedMount, MountEntry, Propagation, Recursion};
 use crate::pivot::{move_root, pivot_root};
 use crate::procfs;
 use crate::root::Root;
+use crate::sys;
 
 /// What the steps of a root hand on.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ pub enum RootfsStep {
     Isolate(MountPropagationFlags),
     /// Take a directory as the new root.
     BindRoot(PathBuf),
+    /// Take a detached mount that the parent has made, behind an inherited descriptor, as the new root.
+    TakeRoot(RawFd),
     /// Attach the new root's mount to a directory, so that it can be pivoted to.
     AttachRoot(PathBuf),
     /// The same, and what the machine mounts in that directory later appears in the root, too; never the other way.
@@ -66,6 +69,7 @@ impl Step for RootfsStep {
         match self {
             Self::Isolate(_) => "mount --make-rslave",
             Self::BindRoot(_) => "open_tree",
+            Self::TakeRoot(_) => "dup",
             Self::AttachRoot(_) | Self::AttachFollowingRoot(_) => "move_mount",
             Self::RootPropagation(_) => "mount_setattr",
             Self::Mount(_) => "mount",
@@ -86,6 +90,11 @@ impl Step for RootfsStep {
             Self::BindRoot(path) => {
                 step!(3, "open_tree", "open_tree(2)", "the directory that becomes the root", "{}", path.display());
                 state.mount = Some(DetachedMount::bind(path, Recursion::All)?);
+                Ok(())
+            }
+            Self::TakeRoot(mount) => {
+                step!(3, "dup", "dup(2)", "the mount that becomes the root", "descriptor {mount}");
+                state.mount = Some(sys::borrow(*mount).try_clone_to_owned().during("dup", "the root's mount")?.into());
                 Ok(())
             }
             Self::AttachRoot(path) => attach_root(state, path, Propagation::Private),

@@ -41,10 +41,10 @@ pub enum Below {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenEnds {
     /// Directories that only longer names imply. If there is one below, its owner, mode and times count.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::escaped::list")]
     pub implied: Vec<PathBuf>,
     /// Hard links, each with its target, which can only be in a layer below.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::escaped::pairs")]
     pub links: Vec<(PathBuf, PathBuf)>,
 }
 

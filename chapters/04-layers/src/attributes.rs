@@ -64,6 +64,9 @@ pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Re
     Ok(left)
 }
 
+/// Attributes that a user may set and an overlay, the kernel's or the program's, reads.
+const OVERLAYS: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers."];
+
 /// Whether an attribute may come out of an archive or go into one.
 ///
 /// Capabilities of programs, lists of access, and what users noted: yes. `trusted.` and the rest of `system.` are the
@@ -71,7 +74,7 @@ pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Re
 /// redirect a name to any other file of the layers below.
 pub(crate) fn may_travel(name: &[u8]) -> bool {
     matches!(name, b"security.capability" | acl::ACCESS | acl::DEFAULT)
-        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+        || (name.starts_with(b"user.") && !OVERLAYS.iter().any(|overlay| name.starts_with(overlay)))
 }
 
 /// The attributes of a file that travel, in the order of their names.
@@ -171,6 +174,8 @@ mod tests {
             "trusted.overlay.redirect",
             "user.overlay.redirect",
             "user.overlay.whiteout",
+            "user.fuseoverlayfs.origin",
+            "user.containers.override_stat",
             "security.selinux",
             "system.nfs4_acl",
             "",

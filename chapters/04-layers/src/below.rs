@@ -66,7 +66,7 @@ impl Lower {
         for directory in last.iter().flat_map(|(_, directories)| directories) {
             match stat(directory, name)? {
                 None => {}
-                Some(found) if whiteout::is_whiteout(&found) => return Ok(None),
+                Some(found) if whiteout::is_whiteout(directory, name, &found) => return Ok(None),
                 Some(stat) => {
                     let parent = directory.try_clone().during("dup", path.display())?;
                     return Ok(Some(Shown { parent, name: name.to_owned(), stat }));
@@ -84,7 +84,7 @@ impl Lower {
             for name in disk::names(&directory).during("readdir", path.display())? {
                 // The topmost that has the name decides whether it is shown.
                 if seen.insert(name.clone())
-                    && stat(&directory, &name)?.is_some_and(|stat| !whiteout::is_whiteout(&stat))
+                    && stat(&directory, &name)?.is_some_and(|stat| !whiteout::is_whiteout(&directory, &name, &stat))
                 {
                     shown.push(name);
                 }

@@ -88,7 +88,11 @@ pub(crate) fn visit_changes(
         let seen = match FileType::from_raw_mode(found.stat.st_mode) {
             // A socket means nothing without the process that made it.
             FileType::Socket => return Ok(()),
-            FileType::CharacterDevice if whiteout::is_whiteout(&found.stat) => Seen::Whiteout,
+            FileType::CharacterDevice | FileType::RegularFile
+                if whiteout::is_whiteout(found.parent, found.name, &found.stat) =>
+            {
+                Seen::Whiteout
+            }
             FileType::Directory if is_opaque(found) && lower.has_directory(found.path)? => Seen::Opaque,
             FileType::Directory => Seen::Directory,
             _ => Seen::File,

@@ -10,21 +10,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use process::{During, step};
+use process::{CallError, During, step};
 use rootfs::Root;
 use rustix::fs::FileType;
 
-use crate::apply::{Applied, ApplyOptions};
+use crate::apply::{Applied, ApplyOptions, apply};
 use crate::archive::Limits;
 use crate::below::{Lower, Shown, open_file};
 use crate::diff::{Diff, Writing};
 use crate::disk::{self, Found};
 use crate::error::Result;
 use crate::member::{Kind, Member};
+use crate::overlay::Overlay;
 use crate::tree::Tree;
 use crate::whiteout;
 
@@ -55,7 +56,7 @@ fn lay_layer(tree: &mut Tree<'_>, layer: &Root) -> Result<()> {
         if kind == FileType::Socket {
             return Ok(());
         }
-        if whiteout::is_whiteout(stat) {
+        if whiteout::is_whiteout(found.parent, found.name, stat) {
             return tree.clear(found.path);
         }
         let mut member = Member::found(found.parent, found.name, found.path, stat)?;
@@ -75,6 +76,55 @@ fn lay_layer(tree: &mut Tree<'_>, layer: &Root) -> Result<()> {
             _ => tree.lay(&member, &mut io::empty()),
         }
     })
+}
+
+/// Where a stack without overlayfs is one tree: a directory below its work directory, laid out when it is asked for first.
+///
+/// It is laid out under another name. A copy that was interrupted is begun again.
+///
+/// # Errors
+/// A stack that takes no changes; those of [`lay_out`].
+pub fn tree(overlay: &Overlay) -> Result<PathBuf> {
+    let Some((_, work)) = &overlay.upper_work else {
+        return Err(CallError::refused("copy", "the layers", "there is no directory to copy them to").into());
+    };
+    let (tree, unfinished) = (work.join("tree"), work.join("unfinished"));
+    if !tree.exists() {
+        disk::remove_all(&unfinished)?;
+        std::fs::create_dir_all(&unfinished).during("mkdir", unfinished.display())?;
+        lay_out(&overlay.lower, &Root::open(&unfinished)?)?;
+        std::fs::rename(&unfinished, &tree).during("rename", tree.display())?;
+    }
+    Ok(tree)
+}
+
+/// Makes the upper directory anew, as an overlay would have left it: all that the tree changes of the layers below, and
+/// nothing else.
+pub(crate) fn settle(overlay: &Overlay, upper: &Path) -> Result<()> {
+    let beside = upper.parent().unwrap_or(upper);
+    let mut archive = tempfile::tempfile_in(beside).during("make a file in", beside.display())?;
+    diff_trees(&overlay.lower, &Root::open(&tree(overlay)?)?, io::BufWriter::new(&archive))?;
+    archive.rewind().during("lseek", "an archive of changes")?;
+    let made = tempfile::tempdir_in(beside).during("mkdir", beside.display())?;
+    // These files were bounded by the disk that they are on.
+    let limits = Limits { entries: u64::MAX, bytes: u64::MAX, ..Limits::default() };
+    let options = ApplyOptions { limits, ..ApplyOptions::default() };
+    apply(BufReader::new(archive), &Root::open(made.path())?, &options)?;
+    dress_root(upper, made.path())?;
+    disk::remove_all(upper)?;
+    Ok(std::fs::rename(made.keep(), upper).during("rename", upper.display())?)
+}
+
+/// A change's root is in no archive: it keeps mode, owner and times.
+fn dress_root(from: &Path, to: &Path) -> Result<()> {
+    let stat = rustix::fs::stat(from).during("stat", from.display())?;
+    let (from, to) = (Root::open(from)?, Root::open(to)?);
+    let here = OsStr::new(".");
+    let like = Member::found(from.as_fd(), here, Path::new(""), &stat)?;
+    let options = ApplyOptions::default();
+    let mut tree = Tree::new(&to, &options);
+    tree.lay(&like, &mut io::empty())?;
+    tree.finish().map(drop)
 }
 
 /// Writes what the tree `after` changes against the layers `before` (topmost first) as an archive, like

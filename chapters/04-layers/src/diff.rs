@@ -64,7 +64,9 @@ pub fn archive_layer(layer: &Root, out: impl Write) -> Result<Diff> {
     let mut writing = Writing::new(out);
     disk::walk(layer, &mut |found| match FileType::from_raw_mode(found.stat.st_mode) {
         FileType::Socket => Ok(()),
-        FileType::CharacterDevice if whiteout::is_whiteout(&found.stat) => {
+        FileType::CharacterDevice | FileType::RegularFile
+            if whiteout::is_whiteout(found.parent, found.name, &found.stat) =>
+        {
             writing.empty(&whiteout::archive_name(found.path))
         }
         FileType::Directory if is_opaque(found) => {

@@ -1,5 +1,6 @@
 //! A layer in the making: a stack of layers, and a directory that takes what is written over it.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use crate::diff::{Diff, diff};
 use crate::error::Result;
 use crate::overlay::{Durability, Overlay};
 use crate::snapshots::Snapshots;
+use crate::stacking::{Stacked, Stacking};
 use crate::staging::Staging;
 
 /// Changes under way over a stack of layers. Dropped, they are gone; [`Snapshots::keep`] makes them a layer.
@@ -16,6 +18,8 @@ use crate::staging::Staging;
 pub struct Draft {
     overlay: Overlay,
     upper: PathBuf,
+    /// The way in which it was opened.
+    stacking: Cell<Stacking>,
     // Last, so that it is removed when nothing above it is needed any more.
     _staging: Staging,
 }
@@ -30,7 +34,7 @@ impl Draft {
             durability: Durability::Volatile,
         };
         overlay.prepare()?;
-        Ok(Self { overlay, upper, _staging: staging })
+        Ok(Self { overlay, upper, stacking: Cell::default(), _staging: staging })
     }
 
     /// The layers below, topmost first.
@@ -46,12 +50,22 @@ impl Draft {
     /// The tree to change. Where nothing lies below, that is the upper directory itself. Let go of it before the commit.
     ///
     /// # Errors
-    /// Those of [`Overlay::mount`].
-    pub fn open(&self) -> Result<Root> {
-        match self.overlay.lower.is_empty() {
-            true => Ok(Root::open(&self.upper)?),
-            false => Ok(Root::from(self.overlay.mount()?)),
+    /// Those of [`Stacking::first_that_works`].
+    pub fn open(&self) -> Result<Stacked> {
+        if self.overlay.lower.is_empty() {
+            return Ok(Stacked::from(Root::open(&self.upper)?));
         }
+        let (choice, tree) = Stacking::first_that_works(&self.overlay)?;
+        self.stacking.set(choice.stacking);
+        Ok(tree)
+    }
+
+    /// Has [`upper`](Self::upper) hold all changes, whatever stood in for overlayfs.
+    ///
+    /// # Errors
+    /// Those of [`Stacking::settle`].
+    pub fn settle(&self) -> Result<()> {
+        self.stacking.get().settle(&self.overlay)
     }
 }
 
@@ -61,6 +75,7 @@ impl Snapshots {
     /// # Errors
     /// Those of [`diff()`] and [`adopt`](Self::adopt).
     pub fn keep(&self, draft: &Draft, out: impl Write) -> Result<Diff> {
+        draft.settle()?;
         let made = diff(&Root::open(&draft.upper)?, draft.lower(), out)?;
         self.adopt(&made.diff_id, &draft.upper)?;
         Ok(made)

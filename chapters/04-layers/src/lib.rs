@@ -13,9 +13,12 @@
 //! - [`archive`], `field`, `pax`, [`sparse`], `acl` and [`member`]: reading what a stranger wrote
 //! - [`apply()`] (the spine), `tree` and `attributes`, with [`whiteout`]s: a stranger's bytes become files
 //! - [`snapshots`], `staging`, `disk`: the store of extracted layers, whole or not there whatever is killed
+//! - `escaped`: names that JSON cannot say, for the notes of that store
 //! - `stack`, `below`, [`draft`]: layers by name, what one takes from those below it, and a new one over them
-//! - [`overlay`]: stacking them, `joined`: on older kernels, [`copied`]: without the kernel; [`step`]: the stack as a root
+//! - [`overlay`]: stacking them, `joined`: on older kernels; [`step`]: the stack as a root
+//! - [`stacking`]: where the kernel has no overlayfs for us: [`fuse`], a program's, or [`copied`]
 //! - [`changes`], [`diff()`], [`tarball`]: from an upper directory back to an archive
+//! - [`view`]: layers side by side, for people
 //! - [`idmap`]: what differs inside a user namespace
 
 mod acl;
@@ -31,7 +34,9 @@ pub mod digest;
 mod disk;
 pub mod draft;
 pub mod error;
+mod escaped;
 mod field;
+pub mod fuse;
 pub mod hashing;
 pub mod idmap;
 mod joined;
@@ -41,10 +46,12 @@ mod pax;
 pub mod snapshots;
 pub mod sparse;
 mod stack;
+pub mod stacking;
 mod staging;
 pub mod step;
 pub mod tarball;
 mod tree;
+pub mod view;
 pub mod whiteout;
 
 pub use apply::{Applied, ApplyOptions, Below, OpenEnds, Ownership, apply};
@@ -60,5 +67,7 @@ pub use error::{Error, Result};
 pub use hashing::{Hasher, HashingReader, Mismatch, VerifyingReader};
 pub use overlay::{Durability, Overlay};
 pub use snapshots::{LayerNote, Snapshots};
+pub use stacking::{Choice, Stacked, Stacking};
 pub use step::LayersStep;
 pub use tarball::{Attributes, Tarball};
+pub use view::{Cell, Row, side_by_side};

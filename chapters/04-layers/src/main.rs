@@ -24,6 +24,7 @@ use rustix::mount::UnmountFlags;
 ///   mkdir base; echo hello > base/greeting
 ///   ch04-layers change --lower base --upper new -- sh -c 'rm greeting; echo bye > farewell'
 ///   ch04-layers diff   --lower base --upper new
+///   ch04-layers stack  new base                         # side by side: who says what, and who is heard
 ///   ch04-layers commit --lower base --upper new layer.tar
 ///   ch04-layers digest layer.tar; ch04-layers apply layer.tar copy
 #[derive(Parser)]
@@ -48,6 +49,12 @@ enum Command {
         /// The command and its arguments.
         #[arg(required = true, last = true)]
         command: Vec<OsString>,
+    },
+    /// Show layers side by side: what each says about a path, and what is seen.
+    Stack {
+        /// The layers' directories; the first one is the topmost.
+        #[arg(required = true)]
+        layers: Vec<PathBuf>,
     },
     /// List what the upper directory changes: Added, Changed, Deleted.
     Diff(Stack),
@@ -101,6 +108,7 @@ fn run(command: Command) -> anyhow::Result<i32> {
     match command {
         Command::Change { stack, copy: true, command } => return change_a_copy(&stack, &command),
         Command::Change { stack, command, .. } => return change(&stack, &command),
+        Command::Stack { layers } => show(&layers)?,
         Command::Diff(stack) => {
             for change in changes(&Root::open(&stack.upper)?, &stack.lower)? {
                 println!("{change}");
@@ -161,11 +169,32 @@ fn change_a_copy(stack: &Stack, command: &[OsString]) -> anyhow::Result<i32> {
     Ok(status.with_context(|| format!("run {:?}", command[0]))?.code().unwrap_or(125))
 }
 
+/// A column for each layer, the topmost on the left; the layer that is heard in brackets.
+fn show(layers: &[PathBuf]) -> anyhow::Result<()> {
+    let rows = layers::side_by_side(layers)?;
+    let width = rows.iter().map(|row| row.path.as_os_str().len()).max().unwrap_or(0).max(4);
+    let names: String = layers
+        .iter()
+        .map(|layer| format!("{:<12}", layer.file_name().unwrap_or(layer.as_os_str()).display().to_string()))
+        .collect();
+    println!("{:<width$}  {names}seen", "");
+    for row in rows {
+        let cell = |(index, cell): (usize, &layers::Cell)| match row.seen == Some(index) {
+            true => format!("{:<12}", format!("[{cell}]")),
+            false => format!("{cell:<12}"),
+        };
+        let cells: String = row.cells.iter().enumerate().map(cell).collect();
+        let seen = row.seen.map_or("nothing".to_owned(), |index| row.cells[index].to_string());
+        println!("{:<width$}  {cells}{seen}", row.path.display().to_string());
+    }
+    Ok(())
+}
+
 fn extract(archive: &Path, directory: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("mkdir {directory:?}"))?;
     let options = ApplyOptions::default();
     let source = decompress(open(archive)?, options.limits.bytes)?;
-    let applied = apply(BufReader::new(source), &Root::open(directory)?, &options)?;
+    let applied = apply(BufReader::with_capacity(128 << 10, source), &Root::open(directory)?, &options)?;
     println!("{} members, {} bytes, {} whiteouts", applied.entries, applied.bytes, applied.whiteouts);
     for (count, what) in [
         (applied.owners_ignored, "owners do not exist here: those files are yours, without setuid"),

@@ -1,7 +1,7 @@
 //! The store of extracted layers: each once, by diff id, whole or not there.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +70,9 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// How much of an archive is decoded at once: what a second-level cache holds beside everything else.
+const BUFFER: usize = 128 << 10;
+
 /// The file beside a layer's files that says what they are. A layer without it does not exist.
 pub(crate) const NOTE: &str = "layer.json";
 
@@ -114,12 +117,13 @@ impl Snapshots {
         let files = Root::open(&staging.files())?;
 
         let archive = decompress(archive, options.limits.bytes).map_err(Error::Read)?;
-        let mut archive = HashingReader::like(archive, &layer.0);
+        // Headers are 512 bytes: read one by one, each would be a call into the decoder and one into the hash.
+        let mut archive = BufReader::with_capacity(BUFFER, HashingReader::like(archive, &layer.0));
         let applied = apply(&mut archive, &files, &options)?;
         // An archive may go on after its end mark, and the diff id covers that too.
         io::copy(&mut archive, &mut io::sink()).map_err(Error::Read)?;
 
-        let found = DiffId(archive.finish().0);
+        let found = DiffId(archive.into_inner().finish().0);
         if found != *layer {
             return Err(Error::DiffId { expected: Box::new(*layer), found: Box::new(found) });
         }

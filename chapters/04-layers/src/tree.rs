@@ -199,14 +199,25 @@ impl<'a> Tree<'a> {
         self.dress(Node::Open(file.as_fd()), member)
     }
 
-    /// Writes what a body holds at the place where the file stands.
+    /// Writes what a body holds at the place where the file stands. Most files are small, and one call writes them whole,
+    /// in however many pieces they came.
     fn fill(&mut self, file: &mut File, body: &mut dyn Read, member: &Member) -> Result<()> {
         loop {
-            let n = body.read(&mut self.buffer).map_err(Error::Read)?;
-            if n == 0 {
+            let mut filled = 0;
+            while filled < self.buffer.len() {
+                match body.read(&mut self.buffer[filled..]) {
+                    Ok(0) => break,
+                    Ok(n) => filled += n,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(Error::Read(error)),
+                }
+            }
+            if filled > 0 {
+                file.write_all(&self.buffer[..filled]).during("write", member.path.display())?;
+            }
+            if filled < self.buffer.len() {
                 return Ok(());
             }
-            file.write_all(&self.buffer[..n]).during("write", member.path.display())?;
         }
     }
 
@@ -217,7 +228,7 @@ impl<'a> Tree<'a> {
                 // Two members, or a member and names that implied it: one directory.
                 Some(there) if FileType::from_raw_mode(there.st_mode) == FileType::Directory => Ok(false),
                 there => {
-                    let below_is_gone = there.as_ref().is_some_and(whiteout::is_whiteout);
+                    let below_is_gone = there.as_ref().is_some_and(|stat| whiteout::is_whiteout(parent, name, stat));
                     self.make(parent, name, &member.path, |parent| rustix::fs::mkdirat(parent, name, mode))
                         .map(|()| below_is_gone)
                 }
@@ -245,7 +256,7 @@ impl<'a> Tree<'a> {
             Ok((parent, name)) => stat(&parent, &name)?.map(|stat| (parent, name, stat)),
             Err(_) => None,
         };
-        let found = found.filter(|(_, _, stat)| !whiteout::is_whiteout(stat));
+        let found = found.filter(|(parent, name, stat)| !whiteout::is_whiteout(parent, name, stat));
         let Some((target_parent, target_name, there)) = found else {
             return match self.options.below {
                 Below::Unknown => self.leave_open(member, parent, name, target),

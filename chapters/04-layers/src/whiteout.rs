@@ -7,18 +7,21 @@
 //! ```
 //!
 //! In a user namespace the attribute is `user.overlay.opaque`; the device stays, for since Linux 5.8 anybody may make
-//! this one device, which nothing can open.
+//! this one device, which nothing can open. Only an overlay itself takes no such device, and that is what an engine finds
+//! below itself when it runs in a container. There a whiteout is what overlayfs has for that case since Linux 6.7: an
+//! empty file with the attribute `overlay.whiteout`, in a directory with `overlay.opaque=x`.
 //!
 //! # References
 //! OCI image specification, layer.md, "Whiteouts"; Linux Documentation/filesystems/overlayfs.rst
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use process::{CallError, During, step};
-use rustix::fs::{FileType, Mode, Stat, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
+use rustix::io::Errno;
 
 use crate::idmap::Ids;
 
@@ -37,6 +40,9 @@ pub(crate) enum Mark {
 
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// The names of overlayfs's attributes, without their prefix.
+const OPAQUE_NAME: &str = "opaque";
+const WHITEOUT: &str = "whiteout";
 
 impl Mark {
     /// Reads a member's path.
@@ -73,18 +79,46 @@ pub(crate) fn opaque_name(path: &Path) -> PathBuf {
 /// Makes overlayfs's whiteout.
 pub(crate) fn make(parent: impl AsFd, name: &OsStr) -> Result<(), CallError> {
     step!(4, "mknodat", "mknod(2)", "hide a name of the layers below", "{} c 0 0", name.display());
-    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
-        .during("mknod whiteout", name.display())
+    match rustix::fs::mknodat(&parent, name, FileType::CharacterDevice, Mode::empty(), 0) {
+        Err(Errno::PERM) => make_with_attribute(parent.as_fd(), name),
+        result => result.during("mknod whiteout", name.display()),
+    }
 }
 
-/// Whether this is overlayfs's whiteout.
-pub(crate) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+/// The other form, for a file system that takes no such device.
+fn make_with_attribute(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), CallError> {
+    step!(4, "fsetxattr", "setxattr(2)", "hide it with an attribute", "{} {WHITEOUT}", name.display());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(parent, name, flags, Mode::empty()).during("create whiteout", name.display())?;
+    let marked = rustix::fs::fsetxattr(&file, attribute(WHITEOUT).as_str(), b"y", XattrFlags::empty()).and_then(|()| {
+        let directory = rustix::fs::openat(parent, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        match rustix::fs::fsetxattr(directory, attribute(OPAQUE_NAME).as_str(), b"x", XattrFlags::CREATE) {
+            // It is opaque in the stronger sense, or has been marked already.
+            Err(Errno::EXIST) => Ok(()),
+            result => result,
+        }
+    });
+    if marked.is_err() {
+        rustix::fs::unlinkat(parent, name, AtFlags::empty()).during("unlink", name.display())?;
+    }
+    marked.during("fsetxattr whiteout", name.display())
+}
+
+/// Whether this is overlayfs's whiteout, in either form. No archive can plant one: see `may_travel`.
+pub(crate) fn is_whiteout(parent: impl AsFd, name: &OsStr, stat: &Stat) -> bool {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => stat.st_rdev == 0,
+        FileType::RegularFile if stat.st_size == 0 => {
+            let path = crate::attributes::name_of(parent.as_fd()).join(name);
+            rustix::fs::lgetxattr(path, attribute(WHITEOUT).as_str(), &mut [0_u8; 1][..]).is_ok()
+        }
+        _ => false,
+    }
 }
 
 /// Marks an open directory opaque.
 pub(crate) fn make_opaque(directory: impl AsFd, path: &Path) -> Result<(), CallError> {
-    let name = opaque_attribute();
+    let name = attribute(OPAQUE_NAME);
     step!(4, "fsetxattr", "setxattr(2)", "hide all that layers below have here", "{} {name}=y", path.display());
     rustix::fs::fsetxattr(directory, name.as_str(), b"y", XattrFlags::empty())
         .during("fsetxattr opaque on", path.display())
@@ -93,11 +127,11 @@ pub(crate) fn make_opaque(directory: impl AsFd, path: &Path) -> Result<(), CallE
 /// Whether an open directory is marked opaque.
 pub(crate) fn is_opaque(directory: impl AsFd) -> bool {
     let mut value = [0; 1];
-    rustix::fs::fgetxattr(directory, opaque_attribute().as_str(), &mut value[..]) == Ok(1) && value == *b"y"
+    rustix::fs::fgetxattr(directory, attribute(OPAQUE_NAME).as_str(), &mut value[..]) == Ok(1) && value == *b"y"
 }
 
-fn opaque_attribute() -> String {
-    format!("{}opaque", Ids::here().overlay_prefix())
+fn attribute(name: &str) -> String {
+    format!("{}{name}", Ids::here().overlay_prefix())
 }
 
 #[cfg(test)]

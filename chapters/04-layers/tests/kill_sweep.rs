@@ -192,3 +192,27 @@ fn the_next_command_works_whatever_was_killed_where() {
     assert!(deaths["reads"] >= 10, "{deaths:?}");
     assert!(OPERATIONS.iter().all(|operation| deaths[operation] >= 4), "{deaths:?}");
 }
+
+/// The same for a user who is root of a user namespace only, where whiteouts and marks are made in other ways.
+#[test]
+fn the_same_for_an_ordinary_user() {
+    if std::env::var_os(PART).is_some() || namespaces::rootless::is_rootless() {
+        return;
+    }
+    if !process::needs::user_namespaces() || !process::needs::program("unshare") {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let sweep = "the_next_command_works_whatever_was_killed_where";
+    let mut words = vec!["unshare", "--user", "--map-root-user", program.to_str().unwrap(), "--exact", sweep];
+    if rustix::process::geteuid().is_root() {
+        if !process::needs::program("runuser") || !process::needs::account("learner") {
+            return;
+        }
+        words.splice(0..0, ["runuser", "-u", "learner", "--"]);
+    }
+    let output = Command::new(words[0]).args(&words[1..]).current_dir("/").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "{text}");
+}

@@ -18,6 +18,7 @@ fn trip(dir: &Path, wrap: &[&str]) -> String {
         format!("change {stack} -- sh -ec \"{change}\""),
         format!("diff {stack}"),
         format!("commit {stack} layer.tar"),
+        "stack new base".to_owned(),
         "digest layer.tar".to_owned(),
         "apply layer.tar copy".to_owned(),
         "change --lower copy --lower base --upper other -- find . ! -type d".to_owned(),

@@ -1,8 +1,10 @@
 //! Layers by name: stacked once each, and given what they take from those below.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -104,14 +106,18 @@ fn a_directory_that_only_a_name_implies_keeps_the_mode_that_it_has_below() {
         return;
     }
     let store = Store::new();
+    let odd = PathBuf::from(OsStr::from_bytes(b"odd\xff/new"));
     let top = store.layer(|tarball| {
         tarball.file(Path::new("tmp/new"), 3, &mode(0o644), &b"new"[..]).unwrap();
         tarball.file(Path::new("fresh/new"), 3, &mode(0o644), &b"new"[..]).unwrap();
+        // A name that is no text.
+        tarball.file(&odd, 3, &mode(0o644), &b"new"[..]).unwrap();
     });
     let (_root, path) = store.view(&[store.base(), top]);
     assert_eq!(fs::metadata(path.join("tmp")).unwrap().mode() & 0o7777, 0o1777);
     assert_eq!(fs::metadata(path.join("fresh")).unwrap().mode() & 0o7777, 0o755);
     assert_eq!(fs::read(path.join("tmp/new")).unwrap(), b"new");
+    assert_eq!(fs::read(path.join(odd)).unwrap(), b"new");
 }
 
 #[test]

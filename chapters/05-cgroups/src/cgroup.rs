@@ -75,6 +75,11 @@ impl Hierarchy {
 }
 
 impl Cgroup {
+    /// The group at a path of a tree, made or not.
+    pub(crate) fn at(tree: &Arc<dyn Tree>, path: CgroupPath) -> Self {
+        Self { tree: Arc::clone(tree), path }
+    }
+
     /// Finds a cgroup again by its path, in whatever hierarchy this machine has.
     ///
     /// # Errors
@@ -233,7 +238,7 @@ impl Cgroup {
         })
     }
 
-    fn make(&self, limits: &Limits) -> Result<(), Error> {
+    pub(crate) fn make(&self, limits: &Limits) -> Result<(), Error> {
         let mut attempts = 0;
         loop {
             match self.tree.make(&self.path, limits) {
@@ -257,7 +262,9 @@ impl Cgroup {
     /// members, so trying is the check.
     fn remove_empty_parents(&self, directory: &Path) {
         for parent in directory.ancestors().skip(1).take(self.path.components().count() - 1) {
-            if fs::remove_dir(parent).is_err() {
+            // A slice or a service is systemd's, which would miss it.
+            let is_unit = parent.extension().is_some_and(|kind| kind == "slice" || kind == "service");
+            if is_unit || fs::remove_dir(parent).is_err() {
                 break;
             }
         }

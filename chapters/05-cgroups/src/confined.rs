@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::bail;
-use cgroups::{Cgroup, CgroupPath, CgroupStep, Hierarchy, Limits, Stats};
+use cgroups::{Cgroup, CgroupPath, CgroupStep, Hierarchy, Limits, Scope, Stats};
 use process::channel::Inside;
 use process::{CallError, CloneArgs, Event, ExitStatus, Pid, ProcessStep, Program, Spawned, Step, reaper};
 
@@ -72,6 +72,39 @@ impl Drop for Confined {
             eprintln!("ch05-cgroups: {error}");
         }
     }
+}
+
+/// Runs a command in a scope that systemd makes around it; returns how it ended, and what was counted.
+pub(crate) fn run_in_scope(scope: &Scope, limits: &Limits, command: Vec<OsString>) -> anyhow::Result<ExitStatus> {
+    let signals = reaper::listen()?;
+    let environment =
+        std::env::vars_os().map(|(name, value)| [name, "=".into(), value].into_iter().collect()).collect();
+    let steps = [
+        // It exists, and waits here until it is where it belongs.
+        ProcessStep::Checkpoint("scope"),
+        ProcessStep::ResetSignals,
+        ProcessStep::CloseOnExec { preserve: 0 },
+        ProcessStep::Exec(Program { arguments: command, environment }),
+    ];
+    let mut child = process::spawn(&CloneArgs::default(), &steps)?;
+    loop {
+        match child.next_event()? {
+            Event::Reached(..) => {
+                let made = Hierarchy::detect().create_scope(scope, child.pid(), limits);
+                match made {
+                    Ok(cgroup) => println!("{scope}: {}", cgroup.path()),
+                    Err(error) => {
+                        child.discard();
+                        bail!(error);
+                    }
+                }
+                child.go()?;
+            }
+            Event::Execed => break,
+            Event::Failed(error) => bail!(error),
+        }
+    }
+    Ok(reaper::supervise(child.pidfd(), child.pid(), &signals)?)
 }
 
 /// Runs a command inside a new cgroup; returns how it ended, and what was counted.

@@ -16,6 +16,8 @@ use crate::{Controller, Error, Version};
 #[derive(Debug, Clone)]
 pub struct Hierarchy {
     tree: Option<Arc<dyn Tree>>,
+    /// Where ours begins, as a path of the whole tree: empty for its root.
+    base: String,
     found: String,
     availability: Availability,
 }
@@ -68,7 +70,9 @@ impl Hierarchy {
         match base {
             Some(base) => {
                 let found = format!("{found}; ours begins at {}", base.display());
-                Self { tree: Some(Arc::new(V2::new(base))), found, availability: Availability::Usable }
+                let below = base.strip_prefix(mount).unwrap_or(Path::new(""));
+                let path = if below == Path::new("") { String::new() } else { format!("/{}", below.display()) };
+                Self { tree: Some(Arc::new(V2::new(base))), base: path, found, availability: Availability::Usable }
             }
             None => Self::unusable(
                 found,
@@ -92,7 +96,8 @@ impl Hierarchy {
         let closed = survey.v1.iter().find(|(_, mount)| !v1::is_writable(mount));
         match closed {
             None => {
-                Self { tree: Some(Arc::new(V1::new(survey.v1.clone()))), found, availability: Availability::Usable }
+                let tree = Arc::new(V1::new(survey.v1.clone()));
+                Self { tree: Some(tree), base: String::new(), found, availability: Availability::Usable }
             }
             Some((controller, mount)) => Self::unusable(
                 found,
@@ -107,7 +112,7 @@ impl Hierarchy {
     }
 
     fn unusable(found: String, reason: String) -> Self {
-        Self { tree: None, found, availability: Availability::Unusable { reason } }
+        Self { tree: None, base: String::new(), found, availability: Availability::Unusable { reason } }
     }
 
     /// What was found, for people: the generation, the controllers, where they are mounted.
@@ -128,17 +133,23 @@ impl Hierarchy {
     /// Who else manages the tree, for people; `None` if nobody that we know.
     ///
     /// Where systemd does, it owns the top of the tree and hands subtrees over (`Delegate=yes`). An ordinary user's groups
-    /// are made in such a subtree. Root's are made beside systemd's own, at `/cooper`; they are not units of systemd's, so
-    /// `systemctl` does not show them, and no scope is asked for over D-Bus.
+    /// are made in such a subtree. Root's are made beside systemd's own, at `/cooper`, and are no units of systemd's; or,
+    /// where that is asked for, by systemd itself: [`Hierarchy::create_scope`].
     pub fn manager(&self) -> Option<&'static str> {
         Path::new("/run/systemd/system").is_dir().then_some(
-            "systemd manages the tree: root's groups are made beside its slices, and are no units of its own",
+            "systemd manages the tree: root's groups are made beside its slices, or by itself, as scopes, where that is \
+             asked for",
         )
     }
 
     /// The generation in use; `None` if none can be.
     pub fn version(&self) -> Option<Version> {
         self.tree.as_ref().map(|tree| tree.version())
+    }
+
+    /// Where ours begins, as a path of the whole tree.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     pub(crate) fn tree(&self) -> Result<&Arc<dyn Tree>, Error> {

@@ -19,6 +19,7 @@
 //! - `tree`: what both generations can do; `v2` and `v1`: how each does it, through `file`, one command a write;
 //! - [`cgroup`]: one group: members, freezing, killing, removal. The spine is [`Hierarchy::create`];
 //! - [`entrance`]: how a process comes in;
+//! - [`systemd`]: a group that systemd makes for us, asked for over D-Bus;
 //! - [`devices`]: which device nodes work: v1's rules, assembled into v2's program;
 //! - `sys`: bpf(2);
 //! - [`error`]: what can go wrong.
@@ -35,6 +36,7 @@ mod mounts;
 pub mod path;
 pub mod stats;
 mod sys;
+pub mod systemd;
 mod tree;
 mod v1;
 mod v2;
@@ -52,3 +54,4 @@ pub use hierarchy::{Availability, Hierarchy};
 pub use limits::Limits;
 pub use path::CgroupPath;
 pub use stats::Stats;
+pub use systemd::Scope;

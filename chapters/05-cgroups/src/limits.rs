@@ -16,7 +16,8 @@ use crate::{Controller, DeviceRule, Error, HugetlbLimit, NetPriority, RdmaLimit,
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// `--memory`: bytes of memory.
+    /// `--memory`: bytes of memory. [`UNLIMITED`] takes a limit away, as `docker update --memory -1`; then swap is
+    /// unlimited too, unless something is said of it.
     pub memory: Option<u64>,
     /// `--memory-swap`: bytes of memory *and* swap together; -1 for no limit on swap.
     pub memory_swap: Option<i64>,

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use cgroups::Limits;
+use cgroups::systemd::Manager;
+use cgroups::{Limits, Scope};
 use clap::{Parser, Subcommand};
 use process::explain;
 
@@ -21,6 +22,7 @@ mod show;
 ///   ch05-cgroups freeze                                 # a guest that stands still, and goes on
 ///   ch05-cgroups pressure                               # how long four guests waited for one small share
 ///   ch05-cgroups devices                                # the program that says no to /dev/kmsg
+///   ch05-cgroups scope -- cat /proc/self/cgroup         # the same made by systemd, where that owns the tree
 ///   ch05-cgroups run --memory 64 --pids 32 -- sh -c 'cat /proc/self/cgroup'
 #[derive(Parser)]
 #[command(name = "ch05-cgroups", version, verbatim_doc_comment)]
@@ -79,6 +81,21 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Any command in a scope of systemd's, where that owns the tree.
+    Scope {
+        /// `SLICE:PREFIX:NAME`.
+        #[arg(long, default_value = ":ch05:scope")]
+        name: String,
+        /// MiB of memory.
+        #[arg(long)]
+        memory: Option<u64>,
+        /// Processes and threads.
+        #[arg(long)]
+        pids: Option<i64>,
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// What the demonstrations run inside.
     #[command(hide = true)]
     Guest(guest::Part),
@@ -106,6 +123,11 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Freeze => show::freeze()?,
         Command::Pressure => show::pressure()?,
         Command::Devices => show::devices()?,
+        Command::Scope { name, memory, pids, command } => {
+            let limits = Limits { memory: memory.map(|mebibytes| mebibytes << 20), pids, ..Limits::default() };
+            let scope = Scope::parse(&name, Manager::of_caller())?;
+            return Ok(confined::run_in_scope(&scope, &limits, command)?.code());
+        }
         Command::Run { memory, cpus, pids, command } => {
             let memory = memory.map(|mebibytes| mebibytes << 20);
             let mut limits = Limits { memory, pids, ..Limits::default() };

@@ -1,5 +1,7 @@
 //! Everything that a cgroup counts, in one typed snapshot.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A snapshot of a cgroup's counters. What a kernel does not count is `None`, or missing from its list.
@@ -46,6 +48,16 @@ pub struct MemoryStats {
     pub limit_hits: u64,
     /// How many processes the kernel killed because nothing could be reclaimed.
     pub oom_kills: u64,
+    /// How often pages were reclaimed although usage was below `memory_reservation` (v2).
+    pub low_hits: u64,
+    /// Of `usage`: what the kernel itself needs for the members: stacks, page tables, sockets' buffers, slabs.
+    pub kernel: u64,
+    /// Faults on pages that were not mapped yet.
+    pub page_faults: u64,
+    /// Those of them that had to wait for a disk.
+    pub major_page_faults: u64,
+    /// Every number of `memory.stat`, by this kernel's names; on v1 those that count the groups inside, too.
+    pub details: BTreeMap<String, u64>,
 }
 
 /// CPU time, in microseconds.
@@ -64,6 +76,12 @@ pub struct CpuStats {
     pub throttled_periods: u64,
     /// Time that members waited for the next period, summed over CPUs.
     pub throttled_us: u64,
+    /// Periods in which more than the quota was used, out of what was saved up.
+    pub bursts: u64,
+    /// How much more that was.
+    pub burst_us: u64,
+    /// Used on each CPU; v1 only.
+    pub per_cpu_us: Vec<u64>,
 }
 
 /// Processes and threads.
@@ -74,6 +92,8 @@ pub struct PidsStats {
     pub current: u64,
     /// The limit, if there is one.
     pub limit: Option<u64>,
+    /// The most there ever were (Linux 6.6).
+    pub peak: Option<u64>,
     /// How many forks were refused.
     pub refused: u64,
 }

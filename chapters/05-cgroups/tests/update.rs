@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cgroups::limits::UNLIMITED;
 use cgroups::{DeviceKind, DeviceRule, Error, Hierarchy, IoCeiling, IoWeight, Limits, Version, devices};
 use process::Pid;
 use scratch::{Scratch, sleeper, usable};
@@ -38,6 +39,9 @@ fn limits_can_be_lowered_and_raised_with_swap() {
         group.0.update(&limits(mebibytes)).unwrap();
         assert_eq!(group.0.stats().unwrap().memory.limit, Some(mebibytes << 20));
     }
+    group.0.update(&Limits { memory: Some(UNLIMITED), ..Limits::default() }).unwrap();
+    let memory = group.0.stats().unwrap().memory;
+    assert_eq!((memory.limit, memory.swap_limit), (None, None));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::landlock::Ruleset;
 use crate::seccomp::Program;
 use crate::{Capabilities, Identity, Label, Step};
 
@@ -19,6 +20,9 @@ pub struct Confinement {
     /// The security modules' labels for the program.
     #[serde(default)]
     pub labels: Vec<Label>,
+    /// The fence of files and ports, where one is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<Ruleset>,
     /// The system call filter, assembled.
     pub seccomp: Option<Program>,
 }
@@ -37,7 +41,7 @@ pub struct OrderRule {
 /// Why the steps stand in their order: each takes away what an earlier one needed.
 ///
 /// A test turns each of these rules around, and sees it break.
-pub const ORDER: [OrderRule; 10] = [
+pub const ORDER: [OrderRule; 13] = [
     rule("session-keyring", "seccomp", "the default filter forbids keyctl"),
     rule("securebits", "set-ids", "changing them needs CAP_SETPCAP, which is no longer effective once uid 0 is gone"),
     rule("limit-bounding", "set-ids", "dropping needs CAP_SETPCAP, which is no longer effective once uid 0 is gone"),
@@ -45,6 +49,9 @@ pub const ORDER: [OrderRule; 10] = [
     rule("set-ids", "set-capabilities", "changing ids needs CAP_SETUID and CAP_SETGID, which it may not have"),
     rule("label", "no-new-privs", "AppArmor allows no change of profile afterwards that could give more"),
     rule("label", "seccomp", "a profile may forbid to open and write files"),
+    rule("label", "landlock", "the rules may forbid to write files"),
+    rule("no-new-privs", "landlock", "without CAP_SYS_ADMIN only a process without new privileges may restrict itself"),
+    rule("landlock", "seccomp", "a profile may forbid its calls"),
     rule("no-new-privs", "seccomp", "without CAP_SYS_ADMIN only a process without new privileges may load a filter"),
     rule("seccomp", "set-ids", "with new privileges allowed, loading a filter needs CAP_SYS_ADMIN"),
     rule("set-capabilities", "seccomp", "a profile may forbid capset; it need not allow what comes before it"),
@@ -83,8 +90,9 @@ impl Confinement {
             steps.push(Step::LimitBounding { keep: capabilities.bounding });
         }
         let filter = self.seccomp.clone().map(|program| Step::Seccomp { program });
-        let (early, late) = if self.no_new_privs { (None, filter) } else { (filter, None) };
-        steps.extend(early);
+        let fenced = self.landlock.clone().map(Step::Landlock).into_iter().chain(filter);
+        let (early, late) = if self.no_new_privs { (None, Some(fenced)) } else { (Some(fenced), None) };
+        steps.extend(early.into_iter().flatten());
         steps.push(Step::SetIds { identity: self.identity.clone(), keep_capabilities: self.capabilities.is_some() });
         if let Some(capabilities) = self.capabilities {
             steps.push(Step::SetCapabilities { capabilities });
@@ -92,7 +100,7 @@ impl Confinement {
         if self.no_new_privs {
             steps.push(Step::NoNewPrivileges);
         }
-        steps.extend(late);
+        steps.extend(late.into_iter().flatten());
         steps
     }
 }
@@ -111,6 +119,7 @@ mod tests {
             capabilities: Some(Capabilities::container(CapSet::engine_default())),
             labels: vec![Label { module: SecurityModule::AppArmor, text: "x".to_owned() }],
             no_new_privs,
+            landlock: Some(Ruleset::default()),
             seccomp: Some(Program::default()),
             ..Confinement::default()
         };
@@ -140,6 +149,7 @@ mod tests {
                 "set-ids",
                 "set-capabilities",
                 "no-new-privs",
+                "landlock",
                 "seccomp"
             ]
         );
@@ -149,7 +159,16 @@ mod tests {
     fn without_it_the_filter_comes_while_sys_admin_is_there() {
         assert_eq!(
             names(false),
-            ["session-keyring", "label", "securebits", "limit-bounding", "seccomp", "set-ids", "set-capabilities"]
+            [
+                "session-keyring",
+                "label",
+                "securebits",
+                "limit-bounding",
+                "landlock",
+                "seccomp",
+                "set-ids",
+                "set-capabilities"
+            ]
         );
     }
 }

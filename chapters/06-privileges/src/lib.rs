@@ -1,7 +1,7 @@
 //! Chapter 6: privileges: what root inside may not do.
 //!
 //! A container's root has uid 0, yet it must not load modules, set the clock or mount disks. Linux lets
-//! root be taken apart in four independent ways, and an engine uses all of them:
+//! root be taken apart in four independent ways, and an engine uses all of them (a fifth, Landlock, is for programs):
 //!
 //! 1. **capabilities** split root's power into 41 pieces; a container keeps 11 of them;
 //! 2. **identity**: user, group, supplementary groups: often the process should not even be root;
@@ -16,6 +16,7 @@
 //! - [`user`]: `USER name:group` as people write it, and every form that was once misread;
 //! - [`identity`]: who the process will be, by the container's own account files;
 //! - [`seccomp`]: a profile in the field's JSON form, the default one, its assembly to BPF, a simulator;
+//! - [`landlock`]: a fence of files and ports that a process builds around itself;
 //! - [`label`]: what AppArmor and SELinux go by, passed on where they are at work;
 //! - [`step`]: the kernel calls of a child that lays privileges down, and the only order in which they work;
 //! - [`confinement`]: that order, written once. The spine is [`Confinement::steps`];
@@ -27,6 +28,7 @@ pub mod confinement;
 pub mod error;
 pub mod identity;
 pub mod label;
+pub mod landlock;
 pub mod seccomp;
 pub mod step;
 mod sys;

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use privileges::seccomp::{Call, default_profile};
+use privileges::landlock::{Ports, Ruleset};
+use privileges::seccomp::{Call, default_profile, origins};
 use privileges::{CapSet, Capabilities, Confinement, Identity};
 use process::explain;
 
@@ -25,7 +27,9 @@ use start::start;
 ///   ch06-privileges run -- sh -c 'grep -E "Cap|Secc|NoNew" /proc/self/status'
 ///   ch06-privileges order                               # why the steps stand in their order, each turned around
 ///   ch06-privileges watch mkdir -- mkdir /tmp/x         # stop at each mkdir, tell it, and let it go on
+///   ch06-privileges fence --write /tmp -- sh -c 'echo a >/tmp/a && echo b >/var/tmp/b'
 ///   ch06-privileges ask mount --cap-add SYS_ADMIN       # the filter's answer to one call
+///   ch06-privileges why mount clone io_uring_setup      # and where the answer comes from
 ///   ch06-privileges program                             # the filter's instructions
 #[derive(Parser)]
 #[command(name = "ch06-privileges", version, verbatim_doc_comment)]
@@ -76,12 +80,30 @@ enum Command {
         #[arg(required = true, last = true)]
         command: Vec<OsString>,
     },
+    /// Run a command that may read everything, and write nothing but what is named: Landlock, without namespaces.
+    Fence {
+        /// A directory, or a file, that may be changed.
+        #[arg(long, value_name = "PATH")]
+        write: Vec<PathBuf>,
+        /// Forbid TCP, but for connections to this port.
+        #[arg(long, value_name = "PORT")]
+        connect: Vec<u16>,
+        /// The command and its arguments.
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
     /// What the filter answers to a call (its arguments as numbers).
     Ask {
         /// Its name: `mount`, `clone`.
         call: String,
         /// Its arguments.
         arguments: Vec<u64>,
+    },
+    /// Why the default profile answers so.
+    Why {
+        /// The calls, by name.
+        #[arg(required = true)]
+        calls: Vec<String>,
     },
     /// The filter's instructions.
     Program,
@@ -112,9 +134,20 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Compare => deeds::compare(&confinement)?,
         Command::Deeds => deeds::try_all(),
         Command::Order => order::try_each()?,
+        Command::Fence { write, connect, command } => {
+            let ports = (!connect.is_empty()).then(|| Ports { connect: connect.clone(), ..Ports::default() });
+            let ruleset = Ruleset { readable: vec!["/".into()], writable: write.clone(), ports };
+            let fenced = Confinement { landlock: Some(ruleset), ..confinement };
+            return start(command.clone(), &fenced.steps(), 0, None);
+        }
         Command::Watch { calls, deny, command } => return watch::run(calls, *deny, command.clone(), confinement),
         Command::Program => {
             print!("{}", default_profile().compile(&arguments.capabilities()?)?);
+        }
+        Command::Why { calls } => {
+            for (call, origin) in calls.iter().flat_map(|call| origins(call).into_iter().map(move |one| (call, one))) {
+                println!("{call}: {}: {}", origin.decision, origin.because);
+            }
         }
         Command::Profile => println!("{}", serde_json::to_string_pretty(&default_profile())?),
         Command::Ask { call, arguments: given } => {
@@ -147,6 +180,7 @@ impl Arguments {
             capabilities: Some(Capabilities { bounding: capabilities, ..Capabilities::container(held) }),
             no_new_privs: !self.new_privileges,
             labels: Vec::new(),
+            landlock: None,
             seccomp: if self.no_seccomp { None } else { Some(default_profile().compile(&capabilities)?) },
         })
     }

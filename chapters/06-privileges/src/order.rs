@@ -1,6 +1,7 @@
 //! Each rule of the order turned around: the plan with two steps exchanged, executed for real.
 
 use privileges::confinement::{ORDER, OrderRule};
+use privileges::landlock::{self, Ruleset};
 use privileges::seccomp::{Action, Profile, Rule, default_profile};
 use privileges::{CapSet, Capabilities, Confinement, Identity, Label, SecurityModule, Step};
 use process::Step as _;
@@ -16,6 +17,9 @@ pub(crate) fn try_each() -> anyhow::Result<()> {
 
 /// What becomes of a process whose plan has the two steps of a rule the other way round.
 fn outcome(rule: &OrderRule) -> anyhow::Result<String> {
+    if about_landlock(rule) && landlock::version().is_none_or(|version| version < 3) {
+        return Ok("not tried: this kernel does not offer Landlock, or too little of it".to_owned());
+    }
     let about_labels = rule.first == "label";
     if about_labels && SecurityModule::active().is_empty() {
         return Ok("not tried: no security module is active here".to_owned());
@@ -27,12 +31,16 @@ fn outcome(rule: &OrderRule) -> anyhow::Result<String> {
     })
 }
 
+fn about_landlock(rule: &OrderRule) -> bool {
+    rule.first == "landlock" || rule.then == "landlock"
+}
+
 /// A confinement in which the rule counts: nothing is kept, and the filter forbids what the steps themselves do.
 fn strictest(rule: &OrderRule) -> anyhow::Result<Confinement> {
     let no_new_privs = rule.counts(true);
     let root = nix::unistd::geteuid().is_root();
     let active = SecurityModule::active().first().copied().filter(|_| rule.first == "label");
-    let forbidden = if no_new_privs { "keyctl capset write" } else { "" };
+    let forbidden = if no_new_privs { "keyctl capset write landlock_restrict_self" } else { "" };
     Ok(Confinement {
         keyring: Some("ch06-privileges".to_owned()),
         // An ordinary user's namespace has no other user than root.
@@ -40,6 +48,7 @@ fn strictest(rule: &OrderRule) -> anyhow::Result<Confinement> {
         capabilities: Some(Capabilities::container(CapSet::EMPTY)),
         no_new_privs,
         labels: active.map(|module| Label { module, text: "unconfined".to_owned() }).into_iter().collect(),
+        landlock: about_landlock(rule).then(Ruleset::default),
         seccomp: Some(forbidding(forbidden).compile(&CapSet::EMPTY)?),
     })
 }

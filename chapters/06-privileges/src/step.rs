@@ -15,6 +15,7 @@ use process::{CallError, During as _, step};
 use rustix::thread::CapabilitiesSecureBits;
 use serde::{Deserialize, Serialize};
 
+use crate::landlock::Ruleset;
 use crate::seccomp::Program;
 use crate::{CapSet, Capabilities, Capability, Identity, Label, sys};
 
@@ -53,6 +54,8 @@ pub enum Step {
     },
     /// No execve grants anything new any more.
     NoNewPrivileges,
+    /// Build a fence of files and ports. Needs no_new_privs or CAP_SYS_ADMIN.
+    Landlock(Ruleset),
     /// Load a system call filter. Needs no_new_privs or CAP_SYS_ADMIN.
     Seccomp {
         /// The filter.
@@ -72,6 +75,7 @@ impl process::step::Step for Step {
             Step::SetIds { .. } => "set-ids",
             Step::SetCapabilities { .. } => "set-capabilities",
             Step::NoNewPrivileges => "no-new-privs",
+            Step::Landlock(_) => "landlock",
             Step::Seccomp { .. } => "seccomp",
         }
     }
@@ -88,6 +92,7 @@ impl process::step::Step for Step {
                 step!(6, "prctl", "PR_SET_NO_NEW_PRIVS(2const)", "setuid programs lose their power", "no_new_privs");
                 sys::no_new_privs().during("prctl", "PR_SET_NO_NEW_PRIVS")
             }
+            Step::Landlock(ruleset) => ruleset.enforce(),
             Step::Seccomp { program } => load(program, channel),
         }
     }

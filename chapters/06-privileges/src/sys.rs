@@ -106,6 +106,81 @@ pub(crate) fn answer_notification(listener: BorrowedFd<'_>, answer: &libc::secco
     Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, answer) }).map(drop)
 }
 
+/// `struct landlock_ruleset_attr`, up to version 4.
+#[repr(C)]
+struct RulesetAttributes {
+    files: u64,
+    ports: u64,
+}
+
+/// `struct landlock_path_beneath_attr`, which has no padding.
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    parent: i32,
+}
+
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct NetPort {
+    allowed: u64,
+    port: u64,
+}
+
+const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+const LANDLOCK_RULE_PATH_BENEATH: u32 = 1;
+const LANDLOCK_RULE_NET_PORT: u32 = 2;
+
+/// The version of Landlock that the kernel offers.
+pub(crate) fn landlock_version() -> Result<u32, Errno> {
+    let nothing = std::ptr::null::<RulesetAttributes>();
+    // SAFETY: with this flag the kernel reads nothing: it asks for a null pointer and a size of zero.
+    let answer = Errno::result(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, LANDLOCK_CREATE_RULESET_VERSION)
+    })?;
+    u32::try_from(answer).map_err(|_| Errno::EINVAL)
+}
+
+/// A set of rules over these deeds, which are all forbidden until a rule allows them.
+pub(crate) fn landlock_create_ruleset(files: u64, ports: u64) -> Result<OwnedFd, Errno> {
+    let attributes = RulesetAttributes { files, ports };
+    // Version 3 refuses what it does not know, unless that is zero; a shorter structure it takes as well.
+    let size = if ports == 0 { size_of::<u64>() } else { size_of::<RulesetAttributes>() };
+    // SAFETY: the structure is the kernel's, alive, and at least as long as the size says.
+    let answer =
+        Errno::result(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attributes, size, 0_u32) })?;
+    // SAFETY: the kernel answers a new descriptor, which nobody else knows of.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
+}
+
+/// Allows deeds below a directory, or on a file.
+pub(crate) fn landlock_allow_below(ruleset: BorrowedFd<'_>, parent: BorrowedFd<'_>, allowed: u64) -> Result<(), Errno> {
+    let rule = PathBeneath { allowed, parent: parent.as_raw_fd() };
+    // SAFETY: this type of rule has this structure, which the kernel reads.
+    Errno::result(unsafe {
+        let (set, kind) = (ruleset.as_raw_fd(), LANDLOCK_RULE_PATH_BENEATH);
+        libc::syscall(libc::SYS_landlock_add_rule, set, kind, &raw const rule, 0_u32)
+    })
+    .map(drop)
+}
+
+/// Allows deeds with a TCP port.
+pub(crate) fn landlock_allow_port(ruleset: BorrowedFd<'_>, port: u16, allowed: u64) -> Result<(), Errno> {
+    let rule = NetPort { allowed, port: port.into() };
+    // SAFETY: this type of rule has this structure, which the kernel reads.
+    Errno::result(unsafe {
+        let (set, kind) = (ruleset.as_raw_fd(), LANDLOCK_RULE_NET_PORT);
+        libc::syscall(libc::SYS_landlock_add_rule, set, kind, &raw const rule, 0_u32)
+    })
+    .map(drop)
+}
+
+/// Puts the caller, and all that it starts from here on, under the rules.
+pub(crate) fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: both arguments are numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) }).map(drop)
+}
+
 fn prctl(option: libc::c_int, second: libc::c_ulong, third: libc::c_ulong) -> Result<libc::c_int, Errno> {
     // The kernel refuses most options unless the unused arguments are zero, at full width.
     let zero: libc::c_ulong = 0;

@@ -215,6 +215,75 @@ fn invented_profiles_mean_the_same_to_libseccomp() {
     }
 }
 
+/// Rules with several conditions each that overlap, which libseccomp merges, and up to 2.5 loses or makes up some of them on
+/// the way. With one action for all of them, what they mean is not in question: ours is their meaning in each case, and
+/// libseccomp's in nearly all.
+#[test]
+fn where_rules_overlap_ours_is_what_they_say_and_libseccomps_nearly_always() {
+    let Some(libseccomp) = Libseccomp::find() else { return };
+    let (mut asked, mut differs) = (0, 0);
+    for seed in 100..104 {
+        let mut dice = Dice(seed);
+        let mut profile = invented::profile(&mut dice, Overlap::Often);
+        profile.default_action = Action::Errno;
+        profile.default_errno_ret = Some(38);
+        // Merging takes libseccomp long.
+        profile.syscalls.truncate(70);
+        profile.syscalls.iter_mut().for_each(|rule| (rule.action, rule.errno_ret) = (Action::Allow, None));
+        let (ours, theirs) = (profile.compile(&CapSet::EMPTY).unwrap(), libseccomp.filter(&profile));
+        let values = values(&profile);
+        let named: Vec<&str> = profile.syscalls.iter().map(|rule| rule.names[0].as_str()).collect();
+        let known = libseccomp.numbers(Arch::X86_64, &named);
+        for (name, _) in named.iter().zip(known).filter(|(_, known)| known.is_some()) {
+            for _ in 0..60 {
+                let mut call = Call::named(name).unwrap();
+                call.arguments.iter_mut().for_each(|argument| *argument = dice.pick(&values));
+                let meant = profile.syscalls.iter().any(|rule| rule.names[0] == *name && holds(rule, &call));
+                let found = |program: &Program| program.answer(&call).unwrap().is_allowed();
+                assert_eq!(found(&ours), meant, "{name}: {call:x?}");
+                asked += 1;
+                differs += usize::from(meant != found(&theirs));
+            }
+        }
+    }
+    assert!(asked > 10_000, "only {asked} calls were asked");
+    assert!(differs * 20 < asked, "libseccomp means something else in {differs} of {asked} cases");
+}
+
+/// The plain meaning of a rule's conditions.
+fn holds(rule: &privileges::seccomp::Rule, call: &Call) -> bool {
+    rule.args.iter().all(|argument| {
+        let (is, value) = (call.arguments[argument.index as usize], argument.value);
+        match argument.op {
+            Comparison::NotEqual => is != value,
+            Comparison::Less => is < value,
+            Comparison::LessOrEqual => is <= value,
+            Comparison::Equal => is == value,
+            Comparison::GreaterOrEqual => is >= value,
+            Comparison::Greater => is > value,
+            Comparison::MaskedEqual => is & value == argument.value_two,
+        }
+    })
+}
+
+/// The profile that podman's package installs, as it is.
+#[test]
+fn podmans_profile_means_the_same_to_libseccomp() {
+    let Some(libseccomp) = Libseccomp::find() else { return };
+    if !process::needs::program("podman") {
+        return;
+    }
+    let text = std::fs::read_to_string("/usr/share/containers/seccomp.json").unwrap();
+    let profile: Profile = serde_json::from_str(&text).unwrap();
+    let mut dice = Dice(7);
+    let mut asked = 0;
+    for capabilities in [CapSet::EMPTY, CapSet::engine_default(), CapSet::all()] {
+        let resolved = profile.resolve(capabilities, (6, 12));
+        asked += compare(&libseccomp, &resolved, &[Arch::X86_64, Arch::X86], &mut dice);
+    }
+    assert!(asked > 30_000, "only {asked} calls were asked");
+}
+
 #[test]
 fn a_wrong_filter_is_noticed() {
     let Some(libseccomp) = Libseccomp::find() else { return };

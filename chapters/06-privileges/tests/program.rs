@@ -146,3 +146,71 @@ fn an_ordinary_user_watches_calls_too() {
     let Some(text) = as_learner(&["watch", "getppid", "--deny", "--", "sh", "-c", "exit 3"]) else { return };
     assert!(text.contains("calls getppid(") && text.contains(": EPERM"), "{text}");
 }
+
+#[test]
+fn root_itself_writes_nowhere_but_inside_its_fence() {
+    if privileges::landlock::version().is_none_or(|version| version < 4) {
+        assert!(std::env::var_os("CI").is_none(), "CI lacks Landlock, version 4");
+        eprintln!("SKIP: needs Landlock, version 4 (Linux 6.7)");
+        return;
+    }
+    if !process::needs::program("python3") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("inside")).unwrap();
+    std::fs::write(dir.path().join("outside"), "as it was").unwrap();
+    let inside = dir.path().join("inside");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Write, make, cut off, rename out, bind, connect: all that a rule is for, and reading, which is left alone.
+    let script = format!(
+        "cd {}
+        python3 - <<'END'
+import errno, os, socket
+def attempt(what, deed):
+    try: deed(); print(what, 'ok')
+    except OSError as error: print(what, errno.errorcode[error.errno])
+attempt('write inside', lambda: open('inside/file', 'w').write('x'))
+attempt('read outside', lambda: open('outside').read())
+attempt('write outside', lambda: open('outside', 'w'))
+attempt('cut off outside', lambda: os.truncate('outside', 0))
+attempt('make outside', lambda: os.mkdir('new'))
+attempt('rename out', lambda: os.rename('inside/file', 'file'))
+attempt('connect', lambda: socket.create_connection(('127.0.0.1', {port})).close())
+attempt('connect elsewhere', lambda: socket.create_connection(('127.0.0.1', 9)))
+attempt('bind', lambda: socket.create_server(('127.0.0.1', 0)))
+END",
+        dir.path().display()
+    );
+    let (inside, port) = (inside.to_str().unwrap(), port.to_string());
+    insta::assert_snapshot!(output(&[
+        "fence",
+        "--write",
+        inside,
+        "--write",
+        "/dev/null",
+        "--connect",
+        &port,
+        "--",
+        "sh",
+        "-c",
+        &script
+    ]));
+    assert_eq!(std::fs::read_to_string(dir.path().join("outside")).unwrap(), "as it was");
+}
+
+#[test]
+fn each_answer_of_the_filter_has_a_reason() {
+    insta::assert_snapshot!(output(&[
+        "why",
+        "read",
+        "mount",
+        "ptrace",
+        "clone",
+        "socket",
+        "keyctl",
+        "io_uring_setup",
+        "a_call_of_tomorrow"
+    ]));
+}

@@ -42,6 +42,7 @@ pub fn confinement(spec: &Spec, process: &Process, keyring: Option<String>) -> R
         capabilities,
         no_new_privs: process.no_new_privileges().unwrap_or(false),
         labels: labels(process)?,
+        landlock: None,
         seccomp: filter,
     })
 }

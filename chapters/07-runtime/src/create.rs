@@ -3,7 +3,8 @@
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy};
+use cgroups::systemd::Manager;
+use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy, Scope};
 use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
@@ -11,7 +12,7 @@ use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
 
 use crate::error::Error;
 use crate::hooks;
-use crate::options::{CreateOptions, IfNoCgroup};
+use crate::options::{CgroupManager, CreateOptions, IfNoCgroup};
 use crate::plan::{self, CREATED, Request, RootSource, Streams};
 use crate::prepared::Prepared;
 use crate::resources::limits_of_new_cgroup;
@@ -149,12 +150,18 @@ where
     // First of all what is about to be made: were we killed now, `delete` would know what to look for.
     let mut record = new_record(request);
     record.creator = Some((Pid::this(), Pid::this().start_time()?));
-    record.cgroup = Some(cgroup_path(spec, id)?);
+    if request.options.cgroup_manager == CgroupManager::Files {
+        record.cgroup = Some(cgroup_path(spec, id)?);
+    }
     request.state.write(&record)?;
     request.state.write_spec(id, spec)?;
     let attach_at = attachment_point(&request.root, directory)?;
     let socket = StartSocket::listen(directory)?;
-    let cgroup = make_cgroup(spec, id, request.options.cgroup)?;
+    let cgroup = match request.options.cgroup_manager {
+        CgroupManager::Files => make_cgroup(spec, id, request.options.cgroup)?,
+        // A scope is made around a process that exists.
+        CgroupManager::Systemd => None,
+    };
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?;
@@ -182,6 +189,9 @@ where
         child.go()?;
         await_limits(child)?;
     }
+    if request.options.cgroup_manager == CgroupManager::Systemd {
+        record.cgroup = Some(make_scope(spec, id, child.pid())?.path().clone());
+    }
     record.state.pid = Some(child.pid());
     record.start_time = Some(child.pid().start_time()?);
     request.state.write(&record)?;
@@ -204,7 +214,7 @@ where
 fn attachment_point(root: &RootSource, directory: &Path) -> Result<PathBuf, Error> {
     let path = match root {
         RootSource::Directory(path) => return Ok(path.clone()),
-        RootSource::Overlay(_) => directory.join("root"),
+        RootSource::Overlay(_) | RootSource::Mounted(_) => directory.join("root"),
     };
     std::fs::create_dir(&path).during("mkdir", path.display())?;
     Ok(path)
@@ -315,7 +325,7 @@ fn new_record(request: &Create<'_>) -> Record {
         created: jiff::Timestamp::now().to_string(),
         rootfs: match &request.root {
             RootSource::Directory(path) => Some(path.clone()),
-            RootSource::Overlay(_) => None,
+            RootSource::Overlay(_) | RootSource::Mounted(_) => None,
         },
     }
 }
@@ -337,10 +347,25 @@ pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
     }
 }
 
+/// Has systemd make the cgroup, with the waiting child in it.
+fn make_scope(spec: &Spec, id: &str, child: Pid) -> Result<Cgroup, Error> {
+    let manager = Manager::of_caller();
+    let wanted = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+    let scope = match wanted.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Scope::parse(&path.to_string_lossy(), manager)?,
+        None => Scope::of_container(id, manager)?,
+    };
+    Ok(Hierarchy::detect().create_scope(&scope, child, &wanted_limits(spec)?)?)
+}
+
+fn wanted_limits(spec: &Spec) -> Result<cgroups::Limits, Error> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    Ok(resources.map(limits_of_new_cgroup).transpose()?.unwrap_or_default())
+}
+
 /// Makes the cgroup. Where none can be made and no limit was asked for, the container does without.
 fn make_cgroup(spec: &Spec, id: &str, if_none: IfNoCgroup) -> Result<Option<Cgroup>, Error> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let limits = resources.map(limits_of_new_cgroup).transpose()?.unwrap_or_default();
+    let limits = wanted_limits(spec)?;
     let hierarchy = Hierarchy::detect();
     let asked = cgroups::Limits { devices: None, ..limits.clone() };
     if !hierarchy.is_usable() && asked.is_empty() && if_none == IfNoCgroup::GoWithout {

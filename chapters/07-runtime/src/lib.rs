@@ -45,7 +45,7 @@ pub use create::{Create, Created, OnNamespaces, Planner, Started, Stdio, create,
 pub use error::Error;
 pub use exec::{Exec, exec};
 pub use lifecycle::{All, Force, delete, kill, list, processes, state};
-pub use options::{CreateOptions, ExecOptions, IfNoCgroup, IfPaused, Keyring, RootChange};
+pub use options::{CgroupManager, CreateOptions, ExecOptions, IfNoCgroup, IfPaused, Keyring, RootChange};
 pub use pause::{pause, resume};
 pub use plan::RootSource;
 pub use prepared::Prepared;

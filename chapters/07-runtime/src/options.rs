@@ -11,6 +11,8 @@ pub struct CreateOptions {
     pub keyring: Keyring,
     /// What to do where no cgroup can be made and no limit is asked for.
     pub cgroup: IfNoCgroup,
+    /// Who makes the cgroup.
+    pub cgroup_manager: CgroupManager,
 }
 
 /// How a container's root becomes its root.
@@ -32,6 +34,16 @@ pub enum Keyring {
     Fresh,
     /// The caller's.
     Callers,
+}
+
+/// Who makes a container's cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// This library: a cgroup is a directory.
+    #[default]
+    Files,
+    /// systemd, as a scope: `linux.cgroupsPath` is then `SLICE:PREFIX:NAME`.
+    Systemd,
 }
 
 /// What to do where no cgroup can be made.

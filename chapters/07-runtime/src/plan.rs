@@ -1,8 +1,9 @@
 //! The plan: from a specification to the list of steps that init takes, in the one order that works.
 
 use std::borrow::Cow;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cgroups::Entrance;
 use layers::Overlay;
@@ -35,6 +36,8 @@ pub enum RootSource {
     /// Layers, which init itself stacks inside its mount namespace: nothing is mounted on the machine, so
     /// nothing can be left behind there.
     Overlay(Overlay),
+    /// A mount that the caller has made and attached nowhere: a file system that a program serves.
+    Mounted(Arc<OwnedFd>),
 }
 
 /// Standard streams, by the numbers of inherited descriptors.
@@ -98,6 +101,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     steps.push(match request.root {
         RootSource::Directory(path) => RootfsStep::BindRoot(path.clone()).into(),
         RootSource::Overlay(overlay) => RuntimeStep::Overlay(overlay.clone()),
+        RootSource::Mounted(mount) => RootfsStep::TakeRoot(mount.as_raw_fd()).into(),
     });
     steps.push((propagation.attach)(request.attach_at.to_owned()).into());
     let mounts = mounts::entries(spec, request.id, request.bundle, &maps.groups, request.prepared)?;

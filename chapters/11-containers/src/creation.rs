@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use images::Image;
 use jiff::Timestamp;
+use layers::Stacking;
 use process::During as _;
 use process::state::{self, Lock};
 
@@ -68,6 +69,7 @@ impl Engine {
             settings,
             options,
             mounts: Vec::new(),
+            stacking: Stacking::default(),
         });
         let made = record.map(|record| Container { paths: self.paths().clone(), record });
         let made = made.and_then(|container| self.furnish(container, &wanted));
@@ -87,7 +89,7 @@ impl Engine {
         let mut volumes = Vec::new();
         let furnished = self.mount_points(wanted, &mut volumes).and_then(|mounts| {
             container.record.mounts = mounts;
-            Stack::of(&container, self.snapshots()).furnish(|root| {
+            container.record.stacking = Stack::of(&container, self.snapshots()).furnish(|root| {
                 for point in &container.record.mounts {
                     if let MountKind::Volume { name, .. } = &point.kind {
                         copy_up(root, &point.target, &self.volumes().data(name))?;

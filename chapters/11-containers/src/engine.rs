@@ -248,9 +248,17 @@ impl Engine {
     /// [`Error::NoSuchContainer`]; a layer that is not here any more.
     pub fn size(&self, id: &ContainerId) -> Result<(u64, u64)> {
         let container = self.container(id)?;
-        let own = file_sizes(&container.upper());
+        let own = file_sizes(&self.upper(id)?);
         let layers = self.snapshots.stack(&container.record.layers).doing("stack", "the layers")?;
         Ok((own, own + layers.iter().map(|layer| file_sizes(layer)).sum::<u64>()))
+    }
+
+    /// The directory of what a container has changed, in overlayfs's own form, as a new layer is made of it.
+    ///
+    /// # Errors
+    /// As [`changes`](Self::changes).
+    pub fn upper(&self, id: &ContainerId) -> Result<PathBuf> {
+        Stack::of(&self.container(id)?, &self.snapshots).upper()
     }
 
     /// What a container has printed.

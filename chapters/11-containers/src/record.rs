@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use layers::{DiffId, Digest};
+use layers::{DiffId, Digest, Stacking};
 use network::{Endpoint, PortMapping};
 use process::state::{self, Lock};
 use process::{CallError, Pid, PidFd};
@@ -35,6 +35,9 @@ pub struct Record {
     pub options: CreateOptions,
     /// Volumes and bind mounts, with their sources found or made.
     pub mounts: Vec<MountPoint>,
+    /// How its layers become one tree. What it changes is kept in this way's form, so that it stays with it.
+    #[serde(default)]
+    pub stacking: Stacking,
 }
 
 /// Where a container is in its life: `state.json`.
@@ -199,7 +202,7 @@ impl Container {
         self.paths.container_run(&self.record.id)
     }
 
-    /// What it has changed: overlayfs's upper directory, as `build` and `diff` read it.
+    /// Where what it has changed is kept. To read it, ask [`Engine::upper`](crate::Engine::upper).
     pub fn upper(&self) -> PathBuf {
         self.directory().join("upper")
     }

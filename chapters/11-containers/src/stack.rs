@@ -8,14 +8,18 @@
 //!   layer 1
 //! ```
 //!
+//! Where the kernel has no overlayfs for us, chapter 4 says what stands in for it; that is noted in the container's record.
+//!
 //! `init/` is a layer of its own so that `upper/` holds the container's own changes and nothing else: that
 //! is what `diff`, `commit` and a build's next layer are made of.
 
 use std::path::{Path, PathBuf};
 
-use layers::{Change, Overlay, Snapshots};
+use layers::fuse::{self, Keeper};
+use layers::{Change, Overlay, Snapshots, Stacking, copied};
 use process::CallError;
 use rootfs::Root;
+use runtime::RootSource;
 use rustix::fs::Mode;
 
 use crate::error::{Error, Result, While as _};
@@ -46,37 +50,74 @@ impl<'a> Stack<'a> {
         self.snapshots.stack(&self.record.layers).doing("stack", "the layers")
     }
 
-    /// What the container's own init mounts as its root.
-    pub(crate) fn overlay(&self) -> Result<Overlay> {
+    /// What the container's root is made of, and who has to live as long as it is needed.
+    pub(crate) fn source(&self) -> Result<(RootSource, Option<Keeper>)> {
+        let overlay = self.overlay()?;
+        Ok(match self.record.stacking {
+            // Init mounts it itself, in its own mount namespace.
+            Stacking::Overlay => (RootSource::Overlay(overlay), None),
+            Stacking::FuseOverlayfs => {
+                let (mount, keeper) = fuse::mount(&overlay).doing("stack", "the layers")?;
+                (RootSource::Mounted(mount.into()), Some(keeper))
+            }
+            Stacking::Copy => (RootSource::Directory(copied::tree(&overlay).doing("stack", "the layers")?), None),
+        })
+    }
+
+    /// The same as layers, topmost first.
+    fn overlay(&self) -> Result<Overlay> {
         let mut lower = vec![self.directory.join("init")];
         lower.extend(self.image()?);
         let upper_work = Some((self.directory.join("upper"), self.directory.join("work")));
         Ok(Overlay { lower, upper_work, ..Overlay::default() })
     }
 
-    /// Makes `init/` in a mount that nobody else ever sees, and calls `furnish` with it.
+    /// Makes `init/` in a mount that nobody else ever sees, and calls `furnish` with it. Tells how layers are stacked here.
     ///
     /// The mount is needed to resolve paths as the container will: `/var/run/x` may lead through a link of the image.
-    pub(crate) fn furnish(&self, furnish: impl FnOnce(&Root) -> Result<()>) -> Result<()> {
+    pub(crate) fn furnish(&self, furnish: impl FnOnce(&Root) -> Result<()>) -> Result<Stacking> {
         let work = self.directory.join("init-work");
         let upper_work = Some((self.directory.join("init"), work.clone()));
         let overlay = Overlay { lower: self.image()?, upper_work, ..Overlay::default() };
         overlay.prepare()?;
-        furnish(&Root::from(overlay.mount()?))?;
-        std::fs::remove_dir_all(&work).doing("remove", work.display())?;
+        let (choice, tree) = Stacking::first_that_works(&overlay).doing("stack", "the layers")?;
+        furnish(&tree)?;
+        drop(tree);
+        choice.stacking.settle(&overlay).doing("stack", "the layers")?;
+        match choice.stacking {
+            // The copy of the image, furnished as it is now, becomes the container's.
+            Stacking::Copy => {
+                let lasting = self.directory.join("work");
+                std::fs::rename(&work, &lasting).doing("rename", lasting.display())?;
+            }
+            _ => std::fs::remove_dir_all(&work).doing("remove", work.display())?,
+        }
         self.overlay()?.prepare()?;
-        Ok(())
+        Ok(choice.stacking)
     }
 
     /// What the container has changed of its image, in the order of the paths.
     pub(crate) fn changes(&self) -> Result<Vec<Change>> {
-        let upper = Root::open(&self.directory.join("upper"))?;
+        let upper = Root::open(&self.upper()?)?;
         // What the engine put into `init/` is there for the container, and so no change of its own.
         layers::changes(&upper, &self.overlay()?.lower).doing("compare", self.record.id.short())
     }
 
-    /// The container's files as they are now, read-only, while it does not run.
+    /// The directory of what it has changed, in overlayfs's own form.
+    pub(crate) fn upper(&self) -> Result<PathBuf> {
+        // The kernel's way needs nothing; nor does it need the image's layers to be there.
+        if self.record.stacking != Stacking::Overlay {
+            self.record.stacking.settle(&self.overlay()?).doing("gather the changes of", self.record.id.short())?;
+        }
+        Ok(self.directory.join("upper"))
+    }
+
+    /// The container's files as they are now, while it does not run. Nothing is to be written to them.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Root) -> Result<T>) -> Result<T> {
+        if self.record.stacking != Stacking::Overlay {
+            let tree = self.record.stacking.open(&self.overlay()?).doing("stack", "the layers")?;
+            return look(&tree);
+        }
         let mut lower = vec![self.directory.join("upper")];
         lower.extend(self.overlay()?.lower);
         look(&Root::from(Overlay { lower, ..Overlay::default() }.mount()?))

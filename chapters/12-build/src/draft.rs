@@ -22,7 +22,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use images::{Descriptor, media};
 use jiff::Timestamp;
-use layers::{DiffId, Overlay};
+use layers::fuse::Keeper;
+use layers::{DiffId, Overlay, Stacked, Stacking};
 use rootfs::Root;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -41,7 +42,7 @@ pub struct Layer {
 /// An overlay on a chain of layers, to be written into.
 #[derive(Debug)]
 pub struct Draft {
-    root: Root,
+    root: Stacked,
     // Last, so that the overlay is let go before its directories are removed.
     changes: layers::Draft,
 }
@@ -70,6 +71,7 @@ impl Draft {
         let Draft { root, changes } = self;
         // The overlay must be gone before its upper directory moves.
         drop(root);
+        changes.settle().map_err(|error| Error::engine("gather a layer's changes", error))?;
         keep(engine, changes.upper(), changes.lower(), epoch)
     }
 }
@@ -82,23 +84,36 @@ pub fn lower(engine: &Engine, chain: &[DiffId]) -> Result<Vec<PathBuf>, Error> {
     engine.snapshots().stack(chain).map_err(|error| Error::engine("stack the layers", error))
 }
 
-/// A root made of a chain to read from; nothing can be written into it.
+/// What a root to read from needs. Let go of the root first.
+#[derive(Debug)]
+pub struct Held {
+    _keeper: Option<Keeper>,
+    _place: Option<TempDir>,
+}
+
+/// A root made of a chain to read from; what is written into it reaches no layer.
 ///
 /// # Errors
 /// Those of mounting.
-pub fn read_only(engine: &Engine, chain: &[DiffId]) -> Result<(Root, Option<TempDir>), Error> {
+pub fn read_only(engine: &Engine, chain: &[DiffId]) -> Result<(Root, Held), Error> {
     let during = |error| Error::engine("open a stage's files", error);
     match lower(engine, chain)?.as_slice() {
         [] => {
             let empty = work_directory(engine)?;
-            Ok((Root::open(empty.path()).map_err(during)?, Some(empty)))
+            Ok((Root::open(empty.path()).map_err(during)?, Held { _keeper: None, _place: Some(empty) }))
         }
         // An overlay needs two layers to be read-only; one alone can be read as it is, except
         // that its whiteouts would show: nothing lies below, so there is nothing to hide.
-        [one] => Ok((Root::open(one).map_err(during)?, None)),
+        [one] => Ok((Root::open(one).map_err(during)?, Held { _keeper: None, _place: None })),
         many => {
-            let overlay = Overlay { lower: many.to_vec(), ..Overlay::default() };
-            Ok((Root::from(overlay.mount().map_err(during)?), None))
+            let place = work_directory(engine)?;
+            let upper_work = Some((place.path().join("upper"), place.path().join("work")));
+            let overlay = Overlay { lower: many.to_vec(), upper_work, ..Overlay::default() };
+            overlay.prepare().map_err(during)?;
+            let (_, tree) =
+                Stacking::first_that_works(&overlay).map_err(|error| Error::engine("open a stage's files", error))?;
+            let (root, keeper) = tree.into_parts();
+            Ok((root, Held { _keeper: keeper, _place: Some(place) }))
         }
     }
 }

@@ -105,7 +105,9 @@ pub(crate) fn run(
     match code {
         Some(0) => {
             let lower = draft::lower(engine, &job.chain)?;
-            draft::keep(engine, &step.container.upper(), &lower, epoch).map(|layer| Outcome::Layer(Box::new(layer)))
+            let upper = engine.upper(step.container.id());
+            let upper = upper.map_err(|error| Error::engine("gather the step's changes", error))?;
+            draft::keep(engine, &upper, &lower, epoch).map(|layer| Outcome::Layer(Box::new(layer)))
         }
         Some(code) => Ok(Outcome::Failed(code)),
         None => {

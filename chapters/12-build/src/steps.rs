@@ -4,9 +4,7 @@
 //! ask for it, and only if nobody knows, do the work and keep what it gave.
 
 use images::Image;
-use rootfs::Root;
 use rustix::fs::OFlags;
-use tempfile::TempDir;
 
 use crate::base;
 use crate::builder::{Builder, Position};
@@ -27,7 +25,7 @@ use crate::words;
 /// A tree of another stage or image, with what has to live as long.
 struct Foreign {
     tree: Tree,
-    _empty: Option<TempDir>,
+    _held: draft::Held,
 }
 
 impl Builder<'_> {
@@ -216,8 +214,8 @@ impl Builder<'_> {
                 image.diff_ids().to_vec()
             }
         };
-        let (root, empty): (Root, _) = draft::read_only(self.engine, &chain).map_err(|error| error.at(place))?;
-        Ok(Foreign { tree: Tree::new(root, Ignore::default(), Owners::Kept), _empty: empty })
+        let (root, held) = draft::read_only(self.engine, &chain).map_err(|error| error.at(place))?;
+        Ok(Foreign { tree: Tree::new(root, Ignore::default(), Owners::Kept), _held: held })
     }
 }
 

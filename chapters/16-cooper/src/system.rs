@@ -56,11 +56,14 @@ impl Info {
         let images = catalogue::list(&engine).map_err(message)?.len();
         let rootless = namespaces::rootless::is_rootless();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let facts: [(&str, Value); 13] = [
+        let choice = engine.snapshots().stacking()?;
+        let driver = format!("{} ({})", choice.stacking, choice.reason);
+        let facts: [(&str, Value); 14] = [
             ("Containers", json!(all.len())),
             ("Running", json!(running)),
             ("Stopped", json!(all.len() - running)),
             ("Images", json!(images)),
+            ("Storage Driver", json!(driver)),
             ("Version", json!(env!("CARGO_PKG_VERSION"))),
             ("Data", json!(place.paths().data)),
             ("Run", json!(place.paths().run)),

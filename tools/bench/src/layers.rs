@@ -79,34 +79,72 @@ impl Scene {
     }
 }
 
-/// Runs all contenders `runs` times in turn.
-pub(crate) fn extract(megabytes: u64, runs: usize, own: &Path) -> Result<(Vec<Timing>, Skipped)> {
+/// What the extractors took.
+pub(crate) struct Extraction {
+    /// By the clock on the wall.
+    pub(crate) wall: Vec<Timing>,
+    /// On the CPU, in and out of the kernel: what the wall clock would show if nobody else were there.
+    pub(crate) cpu: Vec<Timing>,
+    pub(crate) skipped: Skipped,
+}
+
+/// Runs all contenders `runs` times in turn, all of them on one CPU: `tar -xzf` is two processes, and others use threads.
+pub(crate) fn extract(megabytes: u64, runs: usize, own: &Path) -> Result<Extraction> {
     let scene = Scene::new(megabytes)?;
     let extractors = scene.extractors(own);
+    stay_on_one_cpu()?;
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); extractors.len()];
+    let mut cpu_times = times.clone();
     let mut skipped: Vec<_> = extractors.iter().filter_map(|one| Some((one.name, one.skipped.clone()?))).collect();
     for _ in 0..runs {
-        for (extractor, times) in extractors.iter().zip(&mut times).filter(|(one, _)| one.skipped.is_none()) {
+        let series = extractors.iter().zip(times.iter_mut().zip(&mut cpu_times));
+        for (extractor, (times, cpu_times)) in series.filter(|(one, _)| one.skipped.is_none()) {
             let to = scene.path("to");
             fs::create_dir(&to).context("cannot make a directory")?;
             // What others left to be written must not be paid for by the next one.
             rustix::fs::sync();
             let words: Vec<String> =
                 extractor.words.iter().map(|word| word.replace("{to}", &to.to_string_lossy())).collect();
-            let began = Instant::now();
+            let (began, used) = (Instant::now(), cpu_time_of_children()?);
             let result = run(Command::new(&words[0]).args(&words[1..]));
             match result {
-                Ok(()) => times.push(began.elapsed().as_secs_f64() * 1000.0),
+                Ok(()) => {
+                    times.push(began.elapsed().as_secs_f64() * 1000.0);
+                    cpu_times.push(cpu_time_of_children()? - used);
+                }
                 Err(error) => skipped.push((extractor.name, error.to_string())),
             }
             fs::remove_dir_all(&to).with_context(|| format!("cannot remove {}", to.display()))?;
         }
     }
-    let timings = extractors.iter().zip(&mut times).filter(|(_, times)| !times.is_empty()).map(|(one, times)| {
+    Ok(Extraction { wall: timings(&extractors, times), cpu: timings(&extractors, cpu_times), skipped })
+}
+
+fn timings(extractors: &[Extractor], series: Vec<Vec<f64>>) -> Vec<Timing> {
+    let able = extractors.iter().zip(series).filter(|(_, times)| !times.is_empty());
+    able.map(|(one, mut times)| {
         times.sort_by(f64::total_cmp);
         Timing { name: one.name, median: times[times.len() / 2], fastest: times[0] }
-    });
-    Ok((timings.collect(), skipped))
+    })
+    .collect()
+}
+
+/// This process and all that it starts from here on share the first CPU that they may use.
+fn stay_on_one_cpu() -> Result<()> {
+    let may = rustix::thread::sched_getaffinity(None).context("cannot ask for CPUs")?;
+    let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|cpu| may.is_set(*cpu)).context("no CPU at all")?;
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(first);
+    rustix::thread::sched_setaffinity(None, &one).context("cannot stay on one CPU")
+}
+
+/// Milliseconds of CPU that children have used which were waited for, and theirs; in steps of 10.
+fn cpu_time_of_children() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    // The name, in parentheses, may hold anything; the fields behind it are counted from the third.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: Vec<f64> = fields.skip(13).take(2).filter_map(|field| field.parse().ok()).collect();
+    Ok(ticks.iter().sum::<f64>() * 10.0)
 }
 
 /// What a stack of `count` layers takes, in milliseconds: with the library, and with the bare kernel calls.

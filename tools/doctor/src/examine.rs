@@ -162,9 +162,13 @@ fn cgroups(facts: &Facts) -> Finding {
 fn overlay(facts: &Facts) -> Finding {
     const WHAT: &str = "overlay";
     if facts.uid == 0 {
-        return match facts.overlay {
-            true => Finding::good(WHAT, "native"),
-            false => {
+        return match (facts.overlay, &facts.fuse_overlayfs) {
+            (true, _) => Finding::good(WHAT, "native"),
+            (false, Some(path)) => {
+                let found = format!("the kernel has none: {} does it, slower", path.display());
+                Finding::weak(WHAT, found, "sudo modprobe overlay")
+            }
+            (false, None) => {
                 Finding::weak(WHAT, "the kernel has none: layers are copied, which is slow", "sudo modprobe overlay")
             }
         };

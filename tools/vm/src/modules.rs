@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Overlays, disks that are files, virtual cables, bridges, and the firewall's parts that a published port uses.
-const WANTED: [&str; 15] = [
+/// Overlays and what stands in for them, disks that are files, virtual cables, bridges, and the firewall's parts that a published port uses.
+const WANTED: [&str; 16] = [
     "overlay",
+    "fuse",
     "loop",
     "veth",
     "bridge",

@@ -94,15 +94,32 @@ nft list ruleset
 echo --- an ordinary user
 su learner -c 'cooper run --rm --network none hello | head -n 1'
 su learner -c 'cooper run --rm --network none --name wants-limits --memory 32m hello'
+echo --- a kernel without overlayfs: a program merges the layers
+chmod 666 /dev/fuse
+rmmod overlay
+cooper info | grep '^Storage Driver'
+story='rm -r /home && mkdir /home && echo x >/home/new; grep -c fuse-overlayfs /proc/self/mountinfo'
+cooper run --name merged --network none host sh -c "$story"
+cooper diff merged
+cooper start -a merged
+cooper rm merged
+ps | grep -c '[f]use-overlayfs -f'
+rm /usr/bin/fuse-overlayfs
+echo --- nor is there such a program: they are copied
+cooper info | grep '^Storage Driver'
+cooper run --rm --network none host sh -c "$story"
+su learner -c "cooper run --rm --network none host sh -c '$story; ls /home'"
 "#;
 
 #[test]
 fn a_whole_container_runs_with_limits_network_and_layers() {
-    if !can_boot() || !process::needs::program("nft") {
+    if !can_boot() || !process::needs::program("nft") || !process::needs::program("fuse-overlayfs") {
         return;
     }
     let nft = process::needs::find_program("nft").unwrap();
-    let (output, all) = vm(&["-p", "cooper", "--with", nft.to_str().unwrap(), "run", "sh", "-c", WHOLE]);
+    let fuse = process::needs::find_program("fuse-overlayfs").unwrap();
+    let with = ["--with", nft.to_str().unwrap(), "--with", fuse.to_str().unwrap()];
+    let (output, all) = vm(&[&["-p", "cooper"], &with[..], &["run", "sh", "-c", WHOLE]].concat());
     // Seen only if it fails. What cargo says while it builds is not the machine's word.
     println!("{all}");
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");

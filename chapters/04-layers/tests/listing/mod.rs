@@ -41,7 +41,7 @@ fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
     let length = rustix::fs::llistxattr(path, &mut buffer[..]).unwrap();
     let names = buffer[..length].split(|&b| b == 0).map(|name| String::from_utf8_lossy(name).into_owned());
     let own = |name: &String| {
-        let foreign = ["trusted.", "user.overlay.", "security.selinux", "user.containers."];
+        let foreign = ["trusted.", "user.overlay.", "security.selinux", "user.containers.", "user.fuseoverlayfs."];
         !name.is_empty() && !foreign.iter().any(|foreign| name.starts_with(foreign))
     };
     let mut xattrs: Vec<_> = names

@@ -69,12 +69,16 @@ pub(super) fn counted_by_v2(read: &Read<'_>) -> Result<CpuStats, CallError> {
         periods: of("nr_periods"),
         throttled_periods: of("nr_throttled"),
         throttled_us: of("throttled_usec"),
+        bursts: of("nr_bursts"),
+        burst_us: of("burst_usec"),
+        per_cpu_us: Vec::new(),
     })
 }
 
 pub(super) fn counted_by_v1(read: &Read<'_>) -> Result<CpuStats, CallError> {
     let cpu = text(read, Controller::Cpu, "cpu.stat")?;
     let account = text(read, Controller::Cpuacct, "cpuacct.stat")?;
+    let per_cpu = text(read, Controller::Cpuacct, "cpuacct.usage_percpu")?;
     let (cpu, account) = (file::table(&cpu), file::table(&account));
     let of = |key| cpu.get(key).copied().unwrap_or(0);
     // cpuacct.stat counts in ticks of 1/100 s, which is USER_HZ on every Linux that we run on.
@@ -86,6 +90,9 @@ pub(super) fn counted_by_v1(read: &Read<'_>) -> Result<CpuStats, CallError> {
         periods: of("nr_periods"),
         throttled_periods: of("nr_throttled"),
         throttled_us: of("throttled_time") / 1000,
+        bursts: of("nr_bursts"),
+        burst_us: of("burst_time") / 1000,
+        per_cpu_us: per_cpu.split_whitespace().filter_map(|ns| Some(ns.parse::<u64>().ok()? / 1000)).collect(),
     })
 }
 

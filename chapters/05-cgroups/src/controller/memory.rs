@@ -11,19 +11,19 @@ use crate::stats::MemoryStats;
 pub(super) fn on_v2(limits: &Limits) -> Vec<Setting> {
     let set = |file, value: String| Setting::new(Controller::Memory, file, value);
     let mut files = Vec::new();
-    files.extend(limits.memory.map(|bytes| set("memory.max", or_max(Some(bytes).filter(|bytes| *bytes != UNLIMITED)))));
-    files.extend(limits.memory_swap.map(|both| {
+    files.extend(limits.memory.map(|bytes| set("memory.max", or_max(finite(bytes)))));
+    files.extend(swap_with(limits).map(|both| {
         // v2 counts swap alone. Without swap accounting (a boot option on old kernels) the memory limit still holds, and
         // Docker's `-m` sets this without being asked.
-        let memory = limits.memory.filter(|bytes| *bytes != UNLIMITED);
+        let memory = limits.memory.and_then(finite);
         let swap = u64::try_from(both).ok().map(|both| both.saturating_sub(memory.unwrap_or(0)));
         set("memory.swap.max", or_max(swap)).or(IfMissing::GoWithout)
     }));
-    files.extend(limits.memory_high.map(|bytes| set("memory.high", bytes.to_string())));
-    // For a guarantee, no limit is no guarantee.
-    let guarantee =
-        |bytes: u64| set("memory.low", Some(bytes).filter(|bytes| *bytes != UNLIMITED).unwrap_or(0).to_string());
-    files.extend(limits.memory_reservation.map(guarantee));
+    files.extend(limits.memory_high.map(|bytes| set("memory.high", or_max(finite(bytes)))));
+    files.extend(limits.memory_reservation.map(|bytes| {
+        // Without a limit there is nothing to protect: the kernel's own "none" is 0 here.
+        set("memory.low", finite(bytes).unwrap_or(0).to_string())
+    }));
     files.extend(limits.oom_group.then(|| set("memory.oom.group", "1".to_owned())));
     files
 }
@@ -32,15 +32,10 @@ pub(super) fn on_v2(limits: &Limits) -> Vec<Setting> {
 pub(super) fn on_v1(limits: &Limits) -> Vec<Setting> {
     let set = |file, value: String| Setting::new(Controller::Memory, file, value);
     let mut files = Vec::new();
-    let unlimited = limits.memory == Some(UNLIMITED);
-    let or_minus_one = |bytes: u64| if bytes == UNLIMITED { "-1".to_owned() } else { bytes.to_string() };
+    let or_minus_one = |bytes: u64| finite(bytes).map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
     files.extend(limits.memory.map(|bytes| set("memory.limit_in_bytes", or_minus_one(bytes))));
-    // The sum cannot be limited where one of its parts is not.
     files.extend(
-        limits
-            .memory_swap
-            .or(unlimited.then_some(-1))
-            .map(|both| set("memory.memsw.limit_in_bytes", both.to_string()).or(IfMissing::GoWithout)),
+        swap_with(limits).map(|both| set("memory.memsw.limit_in_bytes", both.to_string()).or(IfMissing::GoWithout)),
     );
     let reservation = |bytes| set("memory.soft_limit_in_bytes", or_minus_one(bytes));
     files.extend(limits.memory_reservation.map(reservation));
@@ -48,6 +43,17 @@ pub(super) fn on_v1(limits: &Limits) -> Vec<Setting> {
     files.extend(limits.memory_kernel_tcp.map(|bytes| set("memory.kmem.tcp.limit_in_bytes", bytes.to_string())));
     files.extend(limits.oom_kill_disable.then(|| set("memory.oom_control", "1".to_owned())));
     files
+}
+
+/// The number of bytes, unless it stands for none.
+fn finite(bytes: u64) -> Option<u64> {
+    Some(bytes).filter(|bytes| *bytes != UNLIMITED)
+}
+
+/// The limit on memory and swap together. Where memory is to be unlimited and nothing is said of swap, that is too: v1
+/// takes no limit on the sum that is lower than that on memory.
+fn swap_with(limits: &Limits) -> Option<i64> {
+    limits.memory_swap.or((limits.memory == Some(UNLIMITED)).then_some(-1))
 }
 
 pub(super) fn counted_by_v2(read: &Read<'_>) -> Result<MemoryStats, CallError> {
@@ -64,6 +70,11 @@ pub(super) fn counted_by_v2(read: &Read<'_>) -> Result<MemoryStats, CallError> {
         anonymous: of(&stat, "anon"),
         file: of(&stat, "file"),
         inactive_file: of(&stat, "inactive_file"),
+        low_hits: of(&events, "low"),
+        kernel: of(&stat, "kernel"),
+        page_faults: of(&stat, "pgfault"),
+        major_page_faults: of(&stat, "pgmajfault"),
+        details: stat.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
         high_hits: of(&events, "high"),
         limit_hits: of(&events, "max"),
         oom_kills: of(&events, "oom_kill"),
@@ -90,6 +101,14 @@ pub(super) fn counted_by_v1(read: &Read<'_>) -> Result<MemoryStats, CallError> {
         file: of(&stat, "total_cache"),
         inactive_file: of(&stat, "total_inactive_file"),
         high_hits: 0,
+        low_hits: 0,
+        kernel: number(read, Memory, "memory.kmem.usage_in_bytes")?.unwrap_or(0),
+        page_faults: of(&stat, "total_pgfault"),
+        major_page_faults: of(&stat, "total_pgmajfault"),
+        details: stat
+            .iter()
+            .filter_map(|(name, number)| Some((name.strip_prefix("total_")?.to_owned(), *number)))
+            .collect(),
         limit_hits: number(read, Memory, "memory.failcnt")?.unwrap_or(0),
         oom_kills: of(&oom, "oom_kill"),
     })

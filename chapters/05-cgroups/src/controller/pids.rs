@@ -17,6 +17,7 @@ pub(super) fn counted(read: &Read<'_>) -> Result<PidsStats, CallError> {
     Ok(PidsStats {
         current: number(read, Controller::Pids, "pids.current")?.unwrap_or(0),
         limit: number(read, Controller::Pids, "pids.max")?,
+        peak: number(read, Controller::Pids, "pids.peak")?,
         refused: file::table(&events).get("max").copied().unwrap_or(0),
     })
 }

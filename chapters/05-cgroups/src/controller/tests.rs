@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::io::{IoCeiling, IoWeight};
 use super::*;
 use crate::HugetlbLimit;
+use crate::limits::UNLIMITED;
 
 fn written(limits: &Limits, version: Version) -> Vec<String> {
     let told = |setting: Setting| match setting.if_missing {
@@ -55,6 +56,19 @@ fn unlimited_is_written_as_each_generation_says_it() {
         written(&limits, Version::V1),
         ["memory.memsw.limit_in_bytes -1   (or go without)", "cpu.cfs_quota_us -1", "pids.max max"]
     );
+}
+
+#[test]
+fn a_memory_limit_is_taken_away_with_that_on_swap() {
+    let limits = Limits { memory: Some(UNLIMITED), ..Limits::default() };
+    limits.check(Version::V1).unwrap();
+    assert_eq!(written(&limits, Version::V2), ["memory.max max", "memory.swap.max max   (or go without)"]);
+    assert_eq!(
+        written(&limits, Version::V1),
+        ["memory.limit_in_bytes -1", "memory.memsw.limit_in_bytes -1   (or go without)"]
+    );
+    let contradiction = Limits { memory_swap: Some(1 << 30), ..limits };
+    assert!(contradiction.check(Version::V2).is_err());
 }
 
 #[test]
@@ -118,7 +132,11 @@ fn the_counters_of_both_generations_come_out_alike() {
         ("hugetlb.2MB.failcnt", "1\n"),
     ]);
     let sizes = ["2MB".to_owned(), "1GB".to_owned()];
-    let (mut of_v2, of_v1) = (counted_by_v2(&v2, &sizes).unwrap(), counted_by_v1(&v1, &sizes).unwrap());
+    let (mut of_v2, mut of_v1) = (counted_by_v2(&v2, &sizes).unwrap(), counted_by_v1(&v1, &sizes).unwrap());
+    assert_eq!(of_v2.memory.details.remove("anon"), Some(600), "the two have other names for most");
+    assert_eq!(of_v1.memory.details.remove("rss"), Some(600));
+    of_v2.memory.details.clear();
+    of_v1.memory.details.clear();
     of_v2.io.sort_by_key(|disk| (disk.major, disk.minor));
     assert_eq!(of_v2, of_v1);
     assert_eq!(of_v1.hugetlb.len(), 1, "a size without files is no size that is counted");

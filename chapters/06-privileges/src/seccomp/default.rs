@@ -17,7 +17,7 @@ use super::profile::{Action, Argument, Comparison, Condition, Profile, Rule};
 use crate::Capability;
 
 /// Files and directories: names, contents, attributes.
-const FILES: &str = "
+pub(super) const FILES: &str = "
     access faccessat faccessat2 chdir fchdir getcwd chmod fchmod fchmodat fchmodat2 chown fchown fchownat lchown
     close close_range creat open openat openat2 dup dup2 dup3 fcntl flock umask
     link linkat symlink symlinkat unlink unlinkat rename renameat renameat2 mkdir mkdirat rmdir mknod mknodat
@@ -31,13 +31,13 @@ const FILES: &str = "
     file_getattr file_setattr";
 
 /// The same files, names of 32-bit and other architectures. Here they have no number and are passed over.
-const FILES_ELSEWHERE: &str = "
+pub(super) const FILES_ELSEWHERE: &str = "
     _llseek chown32 fchown32 lchown32 fcntl64 fstat64 fstatat64 fstatfs64 lstat64 stat64 statfs64 ftruncate64
     truncate64 fadvise64_64 sendfile64 readdir _newselect arm_fadvise64_64 arm_sync_file_range sync_file_range2
     utimensat_time64";
 
 /// Waiting for descriptors, events and time.
-const EVENTS: &str = "
+pub(super) const EVENTS: &str = "
     poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old
     epoll_pwait epoll_pwait2 eventfd eventfd2 signalfd signalfd4 pipe pipe2
     timerfd_create timerfd_settime timerfd_gettime timer_create timer_delete timer_getoverrun timer_gettime
@@ -48,7 +48,7 @@ const EVENTS: &str = "
     clock_adjtime64 clock_getres_time64 clock_gettime64 clock_nanosleep_time64 io_pgetevents_time64";
 
 /// Memory.
-const MEMORY: &str = "
+pub(super) const MEMORY: &str = "
     brk mmap mmap2 munmap mremap mprotect madvise mincore msync mlock mlock2 mlockall munlock munlockall
     memfd_create memfd_secret mseal map_shadow_stack membarrier remap_file_pages
     pkey_alloc pkey_free pkey_mprotect get_mempolicy mbind set_mempolicy set_mempolicy_home_node
@@ -57,7 +57,7 @@ const MEMORY: &str = "
     mq_timedsend_time64";
 
 /// Processes, threads and their scheduling.
-const PROCESSES: &str = "
+pub(super) const PROCESSES: &str = "
     execve execveat exit exit_group fork vfork wait4 waitid waitpid
     getpid gettid getppid getpgid getpgrp getsid setpgid setsid
     pidfd_open pidfd_send_signal kill tkill tgkill pause process_mrelease
@@ -73,7 +73,7 @@ const PROCESSES: &str = "
     getrlimit setrlimit prlimit64 ugetrlimit getrusage sysinfo uname getrandom";
 
 /// Who a process is, and what it may give up: `seccomp` and Landlock only ever take away.
-const IDENTITY: &str = "
+pub(super) const IDENTITY: &str = "
     getuid geteuid getresuid setuid setreuid setresuid setfsuid
     getgid getegid getresgid setgid setregid setresgid setfsgid getgroups setgroups
     getuid32 geteuid32 getresuid32 setuid32 setreuid32 setresuid32 setfsuid32
@@ -82,12 +82,12 @@ const IDENTITY: &str = "
     lsm_get_self_attr lsm_set_self_attr lsm_list_modules";
 
 /// Sockets, once they exist: `socket` itself is looked at below.
-const SOCKETS: &str = "
+pub(super) const SOCKETS: &str = "
     accept accept4 bind connect getpeername getsockname getsockopt setsockopt listen shutdown socketpair
     recv recvfrom recvmmsg recvmmsg_time64 recvmsg send sendmmsg sendmsg sendto socketcall";
 
 /// Calls that are allowed together with one capability, and answer EPERM without it.
-const WITH_CAPABILITY: &[(Capability, &str)] = &[
+pub(super) const WITH_CAPABILITY: &[(Capability, &str)] = &[
     (Capability::DacReadSearch, "open_by_handle_at"),
     (
         Capability::SysAdmin,
@@ -110,10 +110,10 @@ const WITH_CAPABILITY: &[(Capability, &str)] = &[
 ];
 
 /// Tracing one's own children is safe since Linux 4.8: before, a tracer could change a call behind the filter.
-const SINCE_LINUX_4_8: &str = "ptrace process_vm_readv process_vm_writev";
+pub(super) const SINCE_LINUX_4_8: &str = "ptrace process_vm_readv process_vm_writev";
 
 /// Calls that no container of ours may make, and that programs know to be privileged.
-const NEVER: &str = "
+pub(super) const NEVER: &str = "
     add_key request_key keyctl kexec_load kexec_file_load swapon swapoff userfaultfd vmsplice uselib ustat sysfs
     nfsservctl io_uring_setup io_uring_enter io_uring_register modify_ldt create_module query_module
     get_kernel_syms _sysctl";

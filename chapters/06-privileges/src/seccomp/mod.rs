@@ -4,7 +4,8 @@
 //!  profile (JSON, names)  ──►  table (numbers → rules)  ──►  BPF program  ──►  kernel
 //!  profile.rs, default.rs      table.rs                      assemble.rs      step.rs
 //!  arch.rs: which numbers                                    simulate.rs: what it will answer
-//!                                                            listener.rs: answering from outside
+//!  origin.rs: why the default                                listener.rs: answering from outside
+//!  profile decides as it does
 //! ```
 //!
 //! The program sees only the call's number, its six arguments as numbers, the architecture and the instruction
@@ -18,6 +19,7 @@ mod assemble;
 mod bpf;
 mod default;
 mod listener;
+mod origin;
 mod profile;
 mod simulate;
 mod table;
@@ -26,5 +28,6 @@ pub use arch::Arch;
 pub use bpf::{FilterFlags, Instruction, Program};
 pub use default::default_profile;
 pub use listener::{Listener, Notification, Reply};
+pub use origin::{Origin, origins};
 pub use profile::{Action, ArchMap, Argument, Comparison, Condition, Profile, Rule};
 pub use simulate::{Call, Verdict};

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use cgroups::Controller;
 use jiff::Timestamp;
+use layers::Stacking;
+use layers::fuse::Keeper;
 use process::{During as _, Pid, PidFd, pty};
-use runtime::{Create, CreateOptions, RootSource, Spec, Stdio};
+use runtime::{Create, CreateOptions, Spec, Stdio};
 
 use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
@@ -38,7 +40,7 @@ pub(super) struct Launched {
     /// What state.json is to say.
     pub(super) life: Life,
     /// Held ports and helpers, which end when they are dropped.
-    pub(super) holdings: Wiring,
+    pub(super) holdings: (Wiring, Option<Keeper>),
 }
 
 /// Starts the container. On an error the caller releases whatever was made.
@@ -50,7 +52,9 @@ pub(super) fn launch(
 ) -> Result<Launched> {
     let spec = plan(engine, container)?;
     write_spec(container, &spec)?;
-    empty_directory(&container.directory().join("work"))?;
+    if container.record().stacking == Stacking::Overlay {
+        empty_directory(&container.directory().join("work"))?;
+    }
     if container.record().options.init {
         write_init(container)?;
     }
@@ -62,11 +66,12 @@ pub(super) fn launch(
 
     let mut wiring = Wiring::default();
     let mut on_namespaces = |pid: Pid| wire(engine, container, pid, &mut wiring).map_err(Into::into);
+    let (root, keeper) = Stack::of(container, engine.snapshots()).source()?;
     let created = runtime::create(Create {
         id: container.id().as_str(),
         spec: &spec,
         bundle: &container.directory(),
-        root: RootSource::Overlay(Stack::of(container, engine.snapshots()).overlay()?),
+        root,
         stdio,
         state: &engine.runtime(),
         on_namespaces: Some(&mut on_namespaces),
@@ -90,7 +95,7 @@ pub(super) fn launch(
         ports: wiring.ports(),
         ..Life::default()
     };
-    Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings: wiring })
+    Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings: (wiring, keeper) })
 }
 
 /// The container's spec, with its user looked up in its own files as they are now.

@@ -8,7 +8,8 @@ use process::pty::Size;
 use process::signals::SignalFd;
 use process::{ExitStatus, Pid, reaper};
 use runtime::{
-    CreateOptions, Force, IfNoCgroup, Keyring, RootChange, RootSource, Spec, Started, StateDir, Stdio, console, spec,
+    CgroupManager, CreateOptions, Force, IfNoCgroup, Keyring, RootChange, RootSource, Spec, Started, StateDir, Stdio,
+    console, spec,
 };
 
 use crate::arguments::{Create, Run, Settings};
@@ -50,6 +51,10 @@ fn make(
             preserve: wanted.preserve_fds + listening,
             root_change: if wanted.no_pivot { RootChange::Move } else { RootChange::Pivot },
             keyring: if wanted.no_new_keyring { Keyring::Callers } else { Keyring::Fresh },
+            cgroup_manager: match settings.systemd_cgroup || settings.cgroup_manager == "systemd" {
+                true => CgroupManager::Systemd,
+                false => CgroupManager::Files,
+            },
             cgroup: if settings.rootless == "false" { IfNoCgroup::Fail } else { IfNoCgroup::GoWithout },
         },
     })?;

@@ -19,7 +19,7 @@ pub(crate) fn print() -> anyhow::Result<u8> {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": ACTIONS,

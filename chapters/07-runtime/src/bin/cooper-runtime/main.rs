@@ -36,7 +36,6 @@ fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
     let Arguments { settings, command } = arguments;
     if matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
         rootfs::self_exe::protect()?;
-        refuse_systemd(&settings)?;
     }
     if matches!(
         command,
@@ -72,16 +71,6 @@ fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
         Command::Spec { rootless, bundle } => write_spec(rootless, &bundle),
         Command::Features => features::print(),
     }
-}
-
-/// A host that wants its cgroups made by systemd would find them nowhere, were they made otherwise.
-fn refuse_systemd(settings: &Settings) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        !settings.systemd_cgroup && settings.cgroup_manager != "systemd",
-        "--systemd-cgroup: this runtime asks systemd for no scopes; let the host manage cgroups by cgroupfs \
-         (podman: --cgroup-manager cgroupfs; dockerd: --exec-opt native.cgroupdriver=cgroupfs)"
-    );
-    Ok(())
 }
 
 /// Whoever is root in a user namespace alone, as under a rootless podman, keeps its state where its user may write.
