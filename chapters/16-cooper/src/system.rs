@@ -1,14 +1,14 @@
 //! `system`, `info`, `version`: the engine about itself.
 
-use std::io::Write as _;
-
 use clap::{Args, Subcommand};
 use containers::{All, Status};
 use daemon::system::{architecture, cgroup_version, kernel_release, memory_total, operating_system};
 use daemon::{catalogue, words};
 use serde_json::{Value, json};
 
+use crate::check;
 use crate::cli::Place;
+use crate::disk;
 use crate::look::{json_only, message};
 use crate::stdout::say;
 use crate::table::Format;
@@ -20,12 +20,20 @@ pub(crate) enum Command {
     Info(Info),
     /// Say what this machine can run, and the remedy for what it cannot
     Doctor(Doctor),
+    /// Show disk usage
+    Df(disk::Df),
+    /// Compare every stored byte with its name, and heal what is damaged
+    Check(check::Check),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
+<<<<<<< HEAD
     Prune(Prune),
     /// Start the containers whose restart policy wants them to run
     Boot(Boot),
     /// Get real time events from the engine
     Events(crate::stats::Events),
+=======
+    Prune(disk::Prune),
+>>>>>>> 6379b07 (commit, import, export, df, prune, check, image tree and image explore, on the command line and for docker's client)
 }
 
 impl Command {
@@ -33,6 +41,8 @@ impl Command {
         match self {
             Self::Info(command) => command.run(place),
             Self::Doctor(command) => command.run(),
+            Self::Df(command) => command.run(place),
+            Self::Check(command) => command.run(place),
             Self::Prune(command) => command.run(place),
             Self::Boot(command) => command.run(place),
             Self::Events(command) => command.run(place),
@@ -105,6 +115,7 @@ impl Doctor {
     }
 }
 
+<<<<<<< HEAD
 /// Start the containers whose restart policy wants them to run
 ///
 /// For machines without `cooper daemon`, which does the same when it begins. While a container's monitor lives, it
@@ -172,6 +183,8 @@ fn confirmed() -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+=======
+>>>>>>> 6379b07 (commit, import, export, df, prune, check, image tree and image explore, on the command line and for docker's client)
 /// Show the version information
 #[derive(Args, Debug)]
 pub(crate) struct Version {
