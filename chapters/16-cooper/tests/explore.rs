@@ -91,7 +91,8 @@ fn the_explorer_walks_filters_resizes_and_gives_the_terminal_back() {
     terminal.press(&["Enter", "Escape"]);
     terminal.shows("other");
     terminal.tmux(&["resize-window", "-x", "60", "-y", "12"]);
-    terminal.shows("q quit");
+    let screen = terminal.shows("q quit  ↑↓ move  Tab pane  ←→ Enter fold  / filter");
+    assert!(screen.lines().filter(|line| !line.is_empty()).count() <= 12, "{screen}");
     terminal.press(&["q"]);
     let screen = terminal.shows("ended 0");
     terminal.shows(" echo");

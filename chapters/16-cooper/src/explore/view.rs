@@ -85,6 +85,6 @@ fn list(frame: &mut Frame<'_>, items: Vec<ListItem<'_>>, title: &str, at: usize,
 fn hint(state: &State) -> Line<'static> {
     match state.is_typing() {
         true => Line::from(format!("filter: {}█   Enter keeps it, Esc drops it", printable(&state.choice().filter))),
-        false => Line::styled("↑↓ move  Tab pane  ←→ Enter fold  / filter  w wasted  s by size  q quit", Modifier::DIM),
+        false => Line::styled("q quit  ↑↓ move  Tab pane  ←→ Enter fold  / filter  w wasted  s by size", Modifier::DIM),
     }
 }
