@@ -16,6 +16,7 @@ use rootfs::Root;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
+use crate::events::Event;
 use crate::id::ContainerId;
 use crate::record::{Container, Record, Status};
 use crate::stack::Stack;
@@ -96,6 +97,9 @@ impl Engine {
             None => store.keep(&image.target),
         };
         named.doing("name", image.id)?;
+        let name = how.name.as_ref().map(Reference::familiar).unwrap_or_default();
+        let event = Event::of(&container, "commit").with("imageID", image.id).with("imageRef", name);
+        self.events().record(&event.with("comment", how.message.as_deref().unwrap_or_default()));
         Ok(image)
     }
 
@@ -110,8 +114,10 @@ impl Engine {
         let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
         Stack::of(&container, self.snapshots()).look(|root| {
             layers::diff(root, &[], &mut out).doing("export", container.name())?;
-            Ok(out.flush().doing("export", container.name())?)
-        })
+            out.flush().doing("export", container.name())
+        })?;
+        self.events().record(&Event::of(&container, "export"));
+        Ok(())
     }
 
     fn image_of(&self, container: &Container) -> Result<Image> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use containers::events::Event;
 use containers::{All, Engine};
 use images::archive::Saved;
 use images::{Collected, Image, Named, Parts, Reference};
@@ -228,8 +229,20 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<Removed>, 
     if way == WayOut::Disk {
         removed.push(Removed::Deleted(image.id.to_string()));
     }
+    record(engine, &image.id.to_string(), &removed);
     collect(engine, Some(&parts))?;
     Ok(removed)
+}
+
+/// Notes in the journal of events what happened to an image.
+pub(crate) fn record(engine: &Engine, id: &str, removed: &[Removed]) {
+    for removed in removed {
+        let event = match removed {
+            Removed::Untagged(name) => Event::now("image", "untag", id).with("name", name),
+            Removed::Deleted(id) => Event::now("image", "delete", id),
+        };
+        engine.events().record(&event);
+    }
 }
 
 /// How far an image goes.

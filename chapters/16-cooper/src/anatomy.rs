@@ -28,7 +28,7 @@ pub(crate) struct Tree {
     /// Show only files that a later layer hides
     #[arg(long)]
     wasted: bool,
-    /// Format of the output: table, or json (one document with everything)
+    /// Format of the output: table, json (one document with everything), or a template
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = parse_format)]
     format: Format,
     /// Name or id
@@ -40,17 +40,17 @@ impl Tree {
         let engine = place.engine()?;
         let image = acquire::image(&engine, &self.image, Pull::Never)?;
         let anatomy = Anatomy::of(engine.store(), &image)?;
-        match self.format {
-            Format::Json => {
+        match &self.format {
+            Format::Table => {
+                say!("{}", headline(&image, &anatomy));
+                anatomy.layers.iter().enumerate().for_each(|(number, layer)| self.layer(number, layer));
+            }
+            format => {
                 let summary = json!({
                     "id": image.id, "size": anatomy.size(), "wasted": anatomy.wasted(),
                     "efficiency": anatomy.efficiency(), "layers": anatomy.layers,
                 });
-                say!("{}", serde_json::to_string_pretty(&summary)?);
-            }
-            Format::Table => {
-                say!("{}", headline(&image, &anatomy));
-                anatomy.layers.iter().enumerate().for_each(|(number, layer)| self.layer(number, layer));
+                say!("{}", format.document(&summary)?);
             }
         }
         Ok(0)

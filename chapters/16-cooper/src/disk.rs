@@ -1,5 +1,6 @@
 //! `system df`, `system prune`, `image prune`: disk, and giving it back.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::cli::Place;
 use crate::look::message;
 use crate::stdout::say;
-use crate::table::{Format, Listing, Table, parse_format};
+use crate::table::{Filtered, Format, Rows, Table, parse_format};
 
 /// Show disk usage
 ///
@@ -21,7 +22,7 @@ pub(crate) struct Df {
     /// Show detailed information on space usage
     #[arg(short, long)]
     verbose: bool,
-    /// Format of the output: table, or json (one object a line)
+    /// Format of the output: table, json (one object a line), or a template
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = parse_format)]
     format: Format,
 }
@@ -31,12 +32,12 @@ impl Df {
         let usage = disk::usage(&place.engine()?).map_err(message)?;
         match self.verbose {
             true => verbose(&usage),
-            false => self.summary(&usage),
+            false => self.summary(&usage)?,
         }
         Ok(0)
     }
 
-    fn summary(&self, usage: &DiskUsage) {
+    fn summary(&self, usage: &DiskUsage) -> anyhow::Result<()> {
         let live = usage.containers.iter().filter(|used| used.live);
         let idle: u64 = usage.containers.iter().filter(|used| !used.live).map(|used| used.size).sum();
         let unused: u64 = usage.volumes.iter().filter(|used| used.users == 0).map(|used| used.size).sum();
@@ -64,25 +65,26 @@ impl Df {
             ),
             ("Build Cache", usize::from(usage.build_cache > 0), 0, usage.build_cache, usage.build_cache),
         ];
-        let mut table = Table::new(&["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
+        let mut listed = Rows::new(
+            &[
+                ("Type", "TYPE"),
+                ("TotalCount", "TOTAL"),
+                ("Active", "ACTIVE"),
+                ("Size", "SIZE"),
+                ("Reclaimable", "RECLAIMABLE"),
+            ],
+            &[],
+        );
         for (kind, total, active, size, reclaimable) in rows {
             let share = (reclaimable * 100).checked_div(size).map_or(String::new(), |share| format!(" ({share}%)"));
-            let reclaimable = format!("{}{share}", words::size(reclaimable));
-            let cells = [kind.to_owned(), total.to_string(), active.to_string(), words::size(size), reclaimable];
-            match self.format {
-                Format::Table => table.row(cells),
-                Format::Json => {
-                    let [kind, total, active, size, reclaimable] = cells;
-                    let line = json!({
-                        "Active": active, "Reclaimable": reclaimable, "Size": size, "TotalCount": total, "Type": kind,
-                    });
-                    say!("{line}");
-                }
-            }
+            let row = json!({
+                "Active": active.to_string(), "Reclaimable": format!("{}{share}", words::size(reclaimable)),
+                "Size": words::size(size), "TotalCount": total.to_string(), "Type": kind,
+            });
+            listed.add(row, &BTreeMap::new());
         }
-        if self.format == Format::Table {
-            crate::stdout::print(format_args!("{table}"));
-        }
+        crate::stdout::print(format_args!("{}", listed.render(&self.format)?));
+        Ok(())
     }
 }
 
@@ -121,14 +123,14 @@ pub(crate) struct PruneImages {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
-    /// Provide filter values (until=24h, label=KEY[=VALUE], label!=KEY)
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    #[command(flatten)]
+    filter: Filtered,
 }
 
 impl PruneImages {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        let filters = filters(&self.filter)?;
+        // `--filter label!=KEY` has its own key in Docker's API, too: `label!`.
+        let filters = self.filter.filters(&PRUNE_FILTERS)?;
         let what = match self.all {
             true => "all images without at least one container associated to them",
             false => "all dangling images",
@@ -152,12 +154,6 @@ fn prune_images(engine: &Engine, all: bool, filters: &Filters) -> anyhow::Result
         say!("");
     }
     Ok(pruned.bytes)
-}
-
-/// `--filter label!=KEY` has its own key in Docker's API: `label!`.
-fn filters(texts: &[String]) -> anyhow::Result<Filters> {
-    let listing = Listing { filter: texts.to_vec(), ..Listing::default() };
-    listing.filters(&PRUNE_FILTERS)
 }
 
 /// Remove stopped containers, unused networks and images, and whatever a crash left behind

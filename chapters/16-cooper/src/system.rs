@@ -25,15 +25,11 @@ pub(crate) enum Command {
     /// Compare every stored byte with its name, and heal what is damaged
     Check(check::Check),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
-<<<<<<< HEAD
-    Prune(Prune),
+    Prune(disk::Prune),
     /// Start the containers whose restart policy wants them to run
     Boot(Boot),
     /// Get real time events from the engine
     Events(crate::stats::Events),
-=======
-    Prune(disk::Prune),
->>>>>>> 6379b07 (commit, import, export, df, prune, check, image tree and image explore, on the command line and for docker's client)
 }
 
 impl Command {
@@ -115,7 +111,6 @@ impl Doctor {
     }
 }
 
-<<<<<<< HEAD
 /// Start the containers whose restart policy wants them to run
 ///
 /// For machines without `cooper daemon`, which does the same when it begins. While a container's monitor lives, it
@@ -140,51 +135,6 @@ impl Boot {
     }
 }
 
-/// Remove stopped containers, unused networks, and whatever a crash left behind
-#[derive(Args, Debug)]
-pub(crate) struct Prune {
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
-}
-
-impl Prune {
-    fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        if !self.force && !confirmed()? {
-            return Ok(0);
-        }
-        let engine = place.engine()?;
-        let pruned = engine.prune()?;
-        if !pruned.containers.is_empty() {
-            say!("Deleted Containers:");
-            pruned.containers.iter().for_each(|id| say!("{id}"));
-            say!("");
-        }
-        let networks = engine.networks().prune()?;
-        if !networks.is_empty() {
-            say!("Deleted Networks:");
-            networks.iter().for_each(|name| say!("{name}"));
-            say!("");
-        }
-        let collected = engine.store().gc()?;
-        say!("Total reclaimed space: {}", words::size(pruned.bytes + collected.bytes));
-        Ok(0)
-    }
-}
-
-fn confirmed() -> anyhow::Result<bool> {
-    eprint!(
-        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
-         - all dangling images\n\nAre you sure you want to continue? [y/N] "
-    );
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-=======
->>>>>>> 6379b07 (commit, import, export, df, prune, check, image tree and image explore, on the command line and for docker's client)
 /// Show the version information
 #[derive(Args, Debug)]
 pub(crate) struct Version {
