@@ -27,7 +27,7 @@ use crate::idmap::Ids;
 
 /// What an archive member's name says about the layers below.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
     /// Nothing: it is a member like any other.
     None,
     /// This name in this directory is gone.
@@ -49,7 +49,7 @@ impl Mark {
     ///
     /// # Errors
     /// A whiteout of nothing, `.` or `..`: applied blindly, that one would remove the parent's parent.
-    pub(crate) fn of(path: &Path) -> Result<Self, String> {
+    pub fn of(path: &Path) -> Result<Self, String> {
         let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Ok(Self::None) };
         let parent = || path.parent().unwrap_or(Path::new("")).to_owned();
         if path.parent().is_some_and(|parent| parent.iter().any(|part| part.as_bytes().starts_with(PREFIX))) {

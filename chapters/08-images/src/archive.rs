@@ -11,6 +11,10 @@
 //! oci-layout           {"imageLayoutVersion":"1.0.0"}
 //! ```
 //!
+//! Reading, what came with a manifest keeps its bytes: its digests were promised to somebody. What came without (Docker's and
+//! podman's older format) gets a manifest of ours, and its layers, which those tools keep and write uncompressed, are stored
+//! with gzip: so a push sends what a push of theirs would send, and the disk does not hold every file twice.
+//!
 //! # References
 //! OCI image specification, image-layout.md; Docker image specification v1.2, "Combined Image JSON + Filesystem Changeset Format"
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use layers::{Digest, Hasher, VerifyingReader};
@@ -10,12 +11,25 @@ use process::state::Lock;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
-use crate::store::{Store, open_blob};
+use crate::store::{Store, blob_directories, open_blob};
 
 impl Store {
     /// Whether a blob is here.
     pub fn has(&self, digest: &Digest) -> bool {
         self.blob_path(digest).exists()
+    }
+
+    /// Every blob that is here, named by something or not.
+    ///
+    /// # Errors
+    /// Those of reading the directories.
+    pub fn blobs(&self) -> Result<Vec<Digest>> {
+        Ok(blob_directories(self)?.into_iter().map(|(digest, _)| digest).collect())
+    }
+
+    /// Bytes of disk that a blob takes; 0 if it is not here.
+    pub fn disk_usage(&self, digest: &Digest) -> u64 {
+        fs::symlink_metadata(self.blob_path(digest)).map_or(0, |metadata| metadata.blocks() * 512)
     }
 
     /// The blob, verified while it is read: its end comes only after its digest was compared.

@@ -8,7 +8,6 @@
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 
 use layers::{DiffId, Digest, Snapshots};
 use process::During;
@@ -17,7 +16,9 @@ use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
 use crate::error::{Error, Result};
 use crate::manifest::{Document, LARGEST_DOCUMENT};
+use crate::spare;
 use crate::store::{Store, blob_directories};
+use crate::taken::taken;
 
 /// What a collection did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,8 +82,7 @@ impl Store {
                 if spared || reached.layers.contains(&layer) || in_use.contains(&layer) {
                     continue;
                 }
-                // A layer whose files cannot be counted is removed all the same.
-                collected.bytes += snapshots.usage(&layer).map_or(0, |usage| usage.disk);
+                collected.bytes += snapshots.dir(&layer).parent().map_or(0, taken);
                 snapshots.remove(&layer).map_err(Error::from)?;
                 collected.layers.push(layer);
             }
@@ -117,7 +117,23 @@ impl Store {
         for entry in &self.index()?.manifests {
             self.mark(entry, &mut reached)?;
         }
-        sweep(reached)
+        self.sweep_drafts()?;
+        let collected = sweep(reached)?;
+        // What was given away to get here is kept again, now that there is room.
+        spare::keep(self, &self.dir().join("index.json"));
+        Ok(collected)
+    }
+
+    /// Removes indexes that were never finished: whoever writes one holds the lock, and that is ours now.
+    fn sweep_drafts(&self) -> Result<()> {
+        for entry in fs::read_dir(self.dir()).during("readdir", self.dir().display())? {
+            let path = entry.during("readdir", self.dir().display())?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(".index.json.") && name.ends_with(".new") {
+                fs::remove_file(&path).during("unlink", path.display())?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes blobs that are not `reached`: those `among` some, or all of them and the beginnings of others, too. (A
@@ -136,10 +152,10 @@ impl Store {
                 continue;
             }
             let path = self.blob_path(&digest);
-            let blocks = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.blocks());
+            let bytes = self.disk_usage(&digest);
             fs::remove_file(&path).during("unlink", path.display())?;
             collected.blobs.push(digest);
-            collected.bytes += blocks * 512;
+            collected.bytes += bytes;
         }
         Ok(())
     }

@@ -15,13 +15,16 @@
 //! # Reading order
 //! - [`mod@reference`]: what a name means
 //! - [`descriptor`], [`media`], [`manifest`], [`config`]: the documents
-//! - [`store`], [`blob`], [`ingest`], `spare`, [`gc`]: the store, a plain OCI image layout
+//! - [`store`], [`blob`], [`ingest`], `spare`, [`gc`], [`mod@taken`]: the store, a plain OCI image layout, and the disk that
+//!   it takes
 //! - [`verify`], [`repair`]: whether everything is still what its name says, and what to do where it is not
 //! - [`image`], with [`unpack`], the spine
 //! - [`layer`], [`import()`]: a new layer, and an image of one archive
 //! - [`archive`]: images in one file, out and in
+//! - [`anatomy`]: which layer adds, changes and hides which file
 //! - [`builtin`] and [`elf`]: images made from nothing but this program and this machine
 
+pub mod anatomy;
 pub mod archive;
 pub mod blob;
 pub mod builtin;
@@ -40,8 +43,10 @@ pub mod reference;
 pub mod repair;
 mod spare;
 pub mod store;
+pub mod taken;
 pub mod verify;
 
+pub use anatomy::{Anatomy, Change, LayerAnatomy, LayerFile};
 pub use blob::BlobWriter;
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, Platform};
@@ -55,4 +60,5 @@ pub use manifest::{Document, Index, LARGEST_DOCUMENT, Manifest};
 pub use reference::{ParseReferenceError, Reference};
 pub use repair::{Mended, Repair};
 pub use store::{Lease, Named, REF_NAME, Store};
-pub use verify::Verified;
+pub use taken::taken;
+pub use verify::{Verified, VerifiedLayers};

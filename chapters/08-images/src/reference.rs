@@ -151,7 +151,8 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
         }
         None => (rest, None),
     };
-    if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+    // With a tag, or behind a registry, nobody takes it for an id.
+    if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Err("64 hex digits are an image's id, not a name");
     }
     let (registry, repository) = split_registry(name);
@@ -198,7 +199,8 @@ fn check_tag(tag: &str) -> Result<(), &'static str> {
 fn check_registry(registry: &str) -> Result<(), &'static str> {
     let (host, port) = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
+            // The form that ends in an IPv4 address is no name for a registry to anybody else.
+            if address.contains('.') || address.parse::<std::net::Ipv6Addr>().is_err() {
                 return Err("the registry's address is not an IPv6 address");
             }
             (None, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or("")) })

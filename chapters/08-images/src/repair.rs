@@ -28,10 +28,6 @@ pub struct Repair<'a> {
     /// Where layers lie extracted.
     pub snapshots: &'a Snapshots,
     /// Brings an image again: its name, and what that points to. What it brings it stores; why it cannot is a sentence.
-    #[expect(
-        clippy::type_complexity,
-        reason = "it is a sentence: a name and a target go in, nothing or a reason comes out"
-    )]
     pub fetch: &'a dyn Fn(&Reference, &Descriptor) -> Result<(), String>,
     /// Layers that running containers stand on: these are not replaced under their feet.
     pub standing: &'a BTreeSet<DiffId>,

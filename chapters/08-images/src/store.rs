@@ -140,6 +140,18 @@ impl Store {
         })
     }
 
+    /// Takes all names from a target and lets it stay in the index.
+    ///
+    /// # Errors
+    /// Those of reading and writing the index.
+    pub fn keep_nameless(&self, target: &Descriptor) -> Result<()> {
+        self.change(|index| {
+            index.manifests.retain(|entry| entry.digest != target.digest);
+            index.manifests.push(unnamed(target.clone()));
+            Ok(())
+        })
+    }
+
     /// Takes a name away; what it pointed to, or `None` if there was no such name.
     ///
     /// With its last name the target leaves the index too, and its blobs with the next [`gc`](Self::gc).

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use images::archive::{Loaded, Saved, load, save};
-use images::{Image, Reference, Store, builtin};
+use images::{Image, Reference, Store, builtin, media};
 use layers::{Attributes, Snapshots, Tarball};
 use process::needs;
 
@@ -144,7 +144,41 @@ fn skopeo_reads_both_formats_of_ours_and_we_read_both_of_skopeo_s() {
         assert_eq!(there.names(), [name], "{file}");
         assert_eq!(loaded[0].image.diff_ids(), image.diff_ids(), "{file}");
         assert!(there.snapshots.dir(&image.diff_ids()[0]).join("hello").exists());
+        // What came with a manifest keeps its bytes; what came without is stored as it will travel.
+        let kept = file == "theirs-oci.tar";
+        let media_type = if kept { media::OCI_LAYER } else { media::OCI_LAYER_GZIP };
+        let layer = &loaded[0].image.manifest.layers[0];
+        assert!(layer.media_type == media_type || kept, "{file}: {}", layer.media_type);
+        assert_eq!(there.store.verify().unwrap().damaged, [], "{file}");
     }
+}
+
+#[test]
+fn skopeo_umoci_and_podman_open_the_store_itself() {
+    if !["skopeo", "umoci", "podman"].iter().all(|program| needs::program(program)) || !needs::root() {
+        return;
+    }
+    let here = Home::new();
+    let (image, _) = here.hello("me/greeting:1");
+    let name = "docker.io/library/hello:latest";
+    let store = here.store.dir().display().to_string();
+    let path = |name: &str| here.dir.path().join(name).display().to_string();
+    let layout = format!("oci:{store}:{name}");
+    let digest = tool("skopeo", &["inspect", "--format", "{{.Digest}}", &layout]);
+    assert_eq!(digest.trim(), image.target.digest.to_string());
+    assert_eq!(tool("umoci", &["ls", "--layout", &store]).trim(), name);
+    tool("umoci", &["unpack", "--image", &format!("{store}:{name}"), &path("bundle")]);
+    assert!(Path::new(&path("bundle/rootfs/hello")).exists());
+    // Podman makes a name of the path, and names are lower-case: so the path is a short one.
+    let (root, run, layout_here) = (path("podman"), path("run"), format!("oci:images:{name}"));
+    let podman = ["--root", &root, "--runroot", &run, "--storage-driver", "vfs", "pull", "-q", &layout_here];
+    let pulled = Command::new("podman").args(podman).current_dir(here.dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&pulled.stderr).into_owned();
+    assert_eq!(String::from_utf8(pulled.stdout).unwrap().trim(), image.id.hex(), "{said}");
+    // And what they put into it is an image of ours.
+    tool("skopeo", &["copy", "--quiet", &layout, &format!("oci:{store}:me/copy:2")]);
+    assert_eq!(here.store.find("me/copy:2").unwrap().diff_ids(), image.diff_ids());
+    assert_eq!(here.store.find("hello").unwrap().id, image.id);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use process::state::{self, Lock};
 
 use crate::copy_up::copy_up;
 use crate::engine::{Engine, RootChain};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, While as _};
 use crate::events::Event;
 use crate::id::{ContainerId, check_name, random_name};
 use crate::mounts::{MountRequest, Source, container_path};
@@ -38,6 +38,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::create`].
     pub fn create_on(&self, root: RootChain, mut options: CreateOptions) -> Result<Container> {
+        // Until the record says so, nobody knows that these layers are needed.
+        let _lease = self.store().lease().doing("lock", "the image store")?;
         let id = ContainerId::random()?;
         let (image_id, layers, defaults) = match root {
             RootChain::Image(image) => (Some(image.id), image.diff_ids().to_vec(), (&image.config.config).into()),

@@ -24,10 +24,12 @@
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
-//! - [`logs`], [`processes`], [`exec`], [`inspect`], [`usage`], `lifecycle`, `removal`: everything that is done to it
+//! - [`logs`], [`processes`], [`exec`], [`inspect`], [`usage`], [`mod@commit`], `lifecycle`, `removal`: everything that is
+//!   done to it
 //! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
 
 pub mod attachment;
+pub mod commit;
 pub mod console;
 mod copy_up;
 mod creation;
@@ -64,6 +66,7 @@ pub mod volumes;
 mod watcher;
 
 pub use attachment::{AttachOptions, Attachment};
+pub use commit::{Commit, Meanwhile};
 pub use console::Ended;
 pub use detach::DetachKeys;
 pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain, Survey};

@@ -19,8 +19,10 @@
 //! - `run`: a command in a container, and its layer
 //! - [`cache`]: remembering what a step gave, and saying why
 //! - [`stage`], `steps`, `base`, `export`, [`builder`]: the build itself; its spine is [`build`]
+//! - [`amend()`]: single lines, for images that are made without a build
 //! - [`options`], [`progress`], [`error`]: what the caller says, and hears
 
+mod amend;
 mod base;
 pub mod builder;
 pub mod cache;
@@ -46,6 +48,7 @@ mod steps;
 pub mod tree;
 pub mod words;
 
+pub use amend::amend;
 pub use builder::build;
 pub use dockerfile::Dockerfile;
 pub use error::{Error, Place};

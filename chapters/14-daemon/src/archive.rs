@@ -1,4 +1,4 @@
-//! `save` and `load`: archives of images, out through an answer and in through a request.
+//! `save` and `load`, `export` and `import`: archives, out through an answer and in through a request.
 //!
 //! Neither is ever whole in memory: a thread that may block writes or reads at one end, the connection is at the other.
 
@@ -6,11 +6,11 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
-use images::archive;
+use images::{Imported, Platform, archive};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -60,6 +60,58 @@ pub async fn answer(api: Arc<Api>, names: Vec<String>) -> Result<Response, ApiEr
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-tar")], body).into_response())
+}
+
+/// `GET /containers/{id}/export`: a container's files. It breaks off as [`save`] does.
+///
+/// # Errors
+/// 404 for no such container.
+pub async fn export(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let id = api.call(move |engine| Ok(engine.find(&name)?.id().clone())).await?;
+    let (sender, body) = pieces::channel();
+    tokio::spawn(async move {
+        // The overlay is mounted and let go on one thread that may block.
+        let work = move |engine: &containers::Engine| {
+            if let Err(error) = engine.export(&id, Sink(&sender)) {
+                sender.fail(io::Error::other(error.to_string()));
+            }
+            Ok(())
+        };
+        // What failed was said where the client hears it.
+        let _said = api.call(work).await;
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-tar")], body).into_response())
+}
+
+/// `POST /images/create?fromSrc=-`: the request's body is an archive of files, the answer the new image's id.
+///
+/// # Errors
+/// 400 for a source that is not the body, for names and changes that are none; 500 for an archive that is damaged.
+pub async fn import(api: Arc<Api>, query: &[(String, String)], body: Body) -> Result<Response, ApiError> {
+    let value = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+    let value = |key: &str| value(key).filter(|value| !value.is_empty());
+    if value("fromSrc").is_some_and(|source| source != "-") {
+        return Err(ApiError::not_implemented("import: only an archive in the request (fromSrc=-) is read, no URL"));
+    }
+    let name = crate::pull::optional_reference(value("repo").as_deref(), value("tag").as_deref())?;
+    let changes: Vec<String> = query.iter().filter(|(key, _)| key == "changes").map(|(_, text)| text.clone()).collect();
+    let mut config = images::ImageConfig::default();
+    (api.amend())(&mut config, &changes).map_err(ApiError::bad_request)?;
+    let platform = value("platform").map_or(Ok(Platform::host()), |text| text.parse());
+    let about = Imported {
+        created: jiff::Timestamp::now().to_string(),
+        message: value("message").unwrap_or_else(|| "Imported from -".to_owned()),
+        platform: platform.map_err(ApiError::bad_request)?,
+        name,
+        config,
+    };
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let arrival = tokio::spawn(receive(body, sender));
+    let source = Source { receiver, piece: Bytes::new() };
+    let image = api.call(move |engine| Ok(images::import(engine.store(), engine.snapshots(), source, about)?)).await;
+    arrival.abort();
+    let line = format!("{}\n", json!({ "status": image?.id.to_string() }));
+    Ok(([(header::CONTENT_TYPE, "application/json")], line).into_response())
 }
 
 /// An answer's body as something to write to.

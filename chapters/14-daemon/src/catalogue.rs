@@ -1,11 +1,13 @@
 //! The images of a store as listings show them: an image once, with all of its names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
+use containers::events::Event;
 use containers::{All, Engine};
 use images::archive::Saved;
-use images::{Image, Reference};
+use images::{Collected, Image, Named, Parts, Reference};
 use jiff::Timestamp;
+use layers::DiffId;
 use serde_json::{Value, json};
 
 use crate::container::local;
@@ -22,21 +24,45 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// All images, the newest first.
+/// All that a store names.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The images, the newest first.
+    pub sound: Vec<Listed>,
+    /// What a bad disk or a careless hand has spoilt, and how. It can be removed by its name, and pulled again.
+    pub damaged: Vec<(Named, images::Error)>,
+}
+
+/// All images, the newest first. One that is damaged is not among them, and hides no other: see [`survey`].
 ///
 /// # Errors
-/// A store that cannot be read.
+/// An index that cannot be read.
 pub fn list(engine: &Engine) -> Result<Vec<Listed>, ApiError> {
+    Ok(survey(engine)?.sound)
+}
+
+/// Reads the documents of everything that the store names.
+///
+/// # Errors
+/// An index that cannot be read.
+pub fn survey(engine: &Engine) -> Result<Survey, ApiError> {
     let mut by_id: BTreeMap<String, Listed> = BTreeMap::new();
+    let mut damaged = Vec::new();
     for named in engine.store().list()? {
-        let image = engine.store().image(&named.target)?;
+        let image = match engine.store().image(&named.target) {
+            Ok(image) => image,
+            Err(error) => {
+                damaged.push((named, error));
+                continue;
+            }
+        };
         let size = size(engine, &image);
         let listed = by_id.entry(image.id.to_string()).or_insert(Listed { image, names: Vec::new(), size });
         listed.names.extend(named.reference);
     }
-    let mut all: Vec<_> = by_id.into_values().collect();
-    all.sort_by_key(|listed| std::cmp::Reverse(listed.created()));
-    Ok(all)
+    let mut sound: Vec<_> = by_id.into_values().collect();
+    sound.sort_by_key(|listed| std::cmp::Reverse(listed.created()));
+    Ok(Survey { sound, damaged })
 }
 
 /// Bytes of the layers as they lie extracted. A layer that is not extracted (yet) counts nothing.
@@ -104,13 +130,15 @@ impl Listed {
             "RepoTags": self.tags(),
             "RepoDigests": self.digests(),
             "Parent": "",
-            "Comment": "",
+            "Comment": config.history.last().and_then(|step| step.comment.as_deref()).unwrap_or(""),
             "Created": config.created,
             "Author": config.author.as_deref().unwrap_or(""),
             "Config": config.config,
             "Architecture": config.architecture,
             "Os": config.os,
+            "DockerVersion": config.other.get("docker_version").and_then(Value::as_str).unwrap_or(""),
             "Size": self.size,
+            "VirtualSize": self.size,
             "GraphDriver": { "Name": "overlay", "Data": null },
             "RootFS": { "Type": "layers", "Layers": self.image.diff_ids() },
             "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
@@ -139,23 +167,44 @@ pub enum Removed {
     Deleted(String),
 }
 
+/// The line that `rmi` prints.
+impl std::fmt::Display for Removed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Untagged(name) => write!(f, "Untagged: {name}"),
+            Self::Deleted(id) => write!(f, "Deleted: {id}"),
+        }
+    }
+}
+
+impl Removed {
+    /// The line in the API's answers.
+    pub fn json(&self) -> Value {
+        match self {
+            Self::Untagged(name) => json!({ "Untagged": name }),
+            Self::Deleted(id) => json!({ "Deleted": id }),
+        }
+    }
+}
+
 /// Removes a name, and the image with it if that was the last one.
 ///
-/// `force` also removes an image by its id that has several names, and names that a container
-/// was made from; what the container needs stays on disk as long as it does.
+/// `force` also removes an image by its id that has several names, and one that a container which does not run was
+/// made of; what the container needs stays on disk as long as it does. A damaged image is removed by its name.
 ///
 /// # Errors
 /// 404 for no such image; 409 for one that is in use.
 pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<Removed>, ApiError> {
-    let image = engine.store().find(name)?;
-    let listed = list(engine)?.into_iter().find(|listed| listed.image.id == image.id);
-    let names = listed.map(|listed| listed.names).unwrap_or_default();
-    let id = image.id.to_string();
-    let short: String = image.id.hex().chars().take(12).collect();
+    let image = match engine.store().find(name) {
+        Ok(image) => image,
+        Err(error) => return remove_damaged(engine, name).ok_or(error)?,
+    };
+    let names = names(engine, &image)?;
     let by_name = name.parse::<Reference>().ok().filter(|reference| names.contains(reference));
-    let leaving = match by_name {
-        Some(reference) => vec![reference],
+    let leaving = match &by_name {
+        Some(reference) => vec![reference.clone()],
         None if names.len() > 1 && !force => {
+            let short = image.id.short();
             let message = format!(
                 "conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
             );
@@ -164,47 +213,105 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<Removed>, 
         None => names.clone(),
     };
     let last = leaving.len() == names.len();
-    let user = engine
-        .list(All::Yes)?
-        .into_iter()
-        .find(|container| container.record().image_id.as_ref().is_some_and(|used| used.to_string() == id));
-    if let (true, Some(user), false) = (last, &user, force) {
-        let message = format!(
-            "conflict: unable to remove repository reference {name:?} (must force) - container {} is using its referenced image {short}",
-            user.id().short()
-        );
-        return Err(ApiError::conflict(message));
+    let way = if last { way_out(engine, &image, by_name.as_ref(), force)? } else { WayOut::Name };
+    // Once the index does not name it any more, nobody could say what it was made of.
+    let parts = engine.store().parts(&image.target)?;
+    match way {
+        WayOut::Name if last => engine.store().keep_nameless(&image.target)?,
+        WayOut::Name => {}
+        WayOut::Index | WayOut::Disk => drop(engine.store().forget(&image.target.digest)?),
     }
     let mut removed = Vec::new();
     for reference in &leaving {
         engine.store().untag(reference)?;
         removed.push(Removed::Untagged(reference.familiar()));
     }
-    if last {
-        engine.store().forget(&image.target.digest)?;
-        if user.is_none() {
-            removed.push(Removed::Deleted(id));
-        }
+    if way == WayOut::Disk {
+        removed.push(Removed::Deleted(image.id.to_string()));
     }
-    collect(engine, &image)?;
+    record(engine, &image.id.to_string(), &removed);
+    collect(engine, Some(&parts))?;
     Ok(removed)
 }
 
-/// Removes what nothing needs any more: blobs of the store, and those extracted layers of `image` that
-/// neither another image nor a container stands on.
-fn collect(engine: &Engine, image: &Image) -> Result<(), ApiError> {
-    engine.store().gc()?;
-    let mut needed = BTreeSet::new();
-    for listed in list(engine)? {
-        needed.extend(listed.image.diff_ids().iter().map(ToString::to_string));
+/// Notes in the journal of events what happened to an image.
+pub(crate) fn record(engine: &Engine, id: &str, removed: &[Removed]) {
+    for removed in removed {
+        let event = match removed {
+            Removed::Untagged(name) => Event::now("image", "untag", id).with("name", name),
+            Removed::Deleted(id) => Event::now("image", "delete", id),
+        };
+        engine.events().record(&event);
     }
-    for container in engine.list(All::Yes)? {
-        needed.extend(container.record().layers.iter().map(ToString::to_string));
+}
+
+/// How far an image goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WayOut {
+    /// It loses a name, and stays.
+    Name,
+    /// It leaves the index; a container that does not run keeps its layers.
+    Index,
+    /// Altogether.
+    Disk,
+}
+
+/// How far an image goes that is to lose all its names, or the last one, `by_name`.
+///
+/// # Errors
+/// 409 if a container forbids it: one that runs always keeps its image, another one unless it is forced.
+fn way_out(engine: &Engine, image: &Image, by_name: Option<&Reference>, force: bool) -> Result<WayOut, ApiError> {
+    let mut users = engine.list(All::Yes)?;
+    users.retain(|container| container.record().image_id.as_ref() == Some(&image.id));
+    let running = users.iter().find(|user| user.life().is_ok_and(|life| life.status.is_live()));
+    let short = image.id.short();
+    match (by_name, running.or(users.first())) {
+        (_, None) => Ok(WayOut::Disk),
+        (Some(name), Some(user)) if !force => Err(ApiError::conflict(format!(
+            "conflict: unable to remove repository reference {:?} (must force) - container {} is using its \
+             referenced image {short}",
+            name.familiar(),
+            user.id().short()
+        ))),
+        (Some(_), Some(_)) if running.is_some() => Ok(WayOut::Name),
+        (None, Some(user)) if running.is_some() => Err(ApiError::conflict(format!(
+            "conflict: unable to delete {short} (cannot be forced) - image is being used by running container {}",
+            user.id().short()
+        ))),
+        (None, Some(user)) if !force => Err(ApiError::conflict(format!(
+            "conflict: unable to delete {short} (must be forced) - image is being used by stopped container {}",
+            user.id().short()
+        ))),
+        _ => Ok(WayOut::Index),
     }
-    for layer in image.diff_ids() {
-        if !needed.contains(&layer.to_string()) {
-            engine.snapshots().remove(layer)?;
-        }
+}
+
+/// Takes away the name of an image that cannot be read, and what can be found of it; `None` if that is no such name.
+fn remove_damaged(engine: &Engine, name: &str) -> Option<Result<Vec<Removed>, ApiError>> {
+    let reference: Reference = name.parse().ok()?;
+    let target = engine.store().target(&reference).ok()??;
+    let remove = || {
+        let parts = engine.store().parts(&target)?;
+        engine.store().untag(&reference)?;
+        collect(engine, Some(&parts))?;
+        Ok(vec![Removed::Untagged(reference.familiar())])
+    };
+    Some(remove())
+}
+
+/// Removes what nothing needs any more: all of it, or those `among` the parts of an image that was just removed.
+///
+/// # Errors
+/// Those of reading what is in use, and of the file system.
+pub fn collect(engine: &Engine, among: Option<&Parts>) -> Result<Collected, ApiError> {
+    engine.store().collect(engine.snapshots(), among, || in_use(engine))
+}
+
+/// The layers that containers stand on. A container whose record cannot be read may stand on any.
+fn in_use(engine: &Engine) -> Result<HashSet<DiffId>, ApiError> {
+    let containers::Survey { sound, damaged } = engine.survey()?;
+    if let Some((_, error)) = damaged.into_iter().next() {
+        return Err(error.into());
     }
-    Ok(())
+    Ok(sound.iter().flat_map(|container| container.record().layers.iter().copied()).collect())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use containers::{Engine, Paths};
+use images::ImageConfig;
 
 use crate::error::{ApiError, Error};
 use crate::exec::Session;
@@ -27,7 +28,14 @@ pub struct Config {
     pub root: Option<PathBuf>,
     /// The `cooper` binary, which `exec` runs.
     pub exe: PathBuf,
+    /// What carries out the lines of `commit --change` and `import --change`.
+    pub amend: Amend,
 }
+
+/// Changes an image's configuration as lines of a Dockerfile say; what is wrong is a sentence.
+///
+/// That language is chapter 12's, which this one does not know: whoever starts the daemon hands it over.
+pub type Amend = fn(&mut ImageConfig, &[String]) -> Result<(), String>;
 
 /// The state of the API: the engine, and the exec sessions that clients have made.
 #[derive(Debug)]
@@ -79,6 +87,11 @@ impl Api {
             command.arg("--root").arg(root);
         }
         command
+    }
+
+    /// What carries out `--change`.
+    pub(crate) fn amend(&self) -> Amend {
+        self.config.amend
     }
 
     /// Who waits for which container.

@@ -184,11 +184,7 @@ pub async fn remove(
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let force = flag(&query, "force");
     let removed = api.call(move |engine| catalogue::remove(engine, &name, force)).await?;
-    let lines = removed.into_iter().map(|removed| match removed {
-        Removed::Untagged(name) => json!({ "Untagged": name }),
-        Removed::Deleted(id) => json!({ "Deleted": id }),
-    });
-    Ok(Json(lines.collect()))
+    Ok(Json(removed.iter().map(Removed::json).collect()))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@
 //! 5. [`container`], [`summary`], [`words`]: made, listed, stopped, removed
 //! 6. `runs`, [`attach`], [`wait`], [`resize`]: the dance of `docker run`
 //! 7. `upgrade`, `pieces`, `framed`: streams over HTTP; [`logs`], [`stats`], [`events`], [`exec`] and its `terminal`
-//! 8. [`image`], [`catalogue`], [`pull`], [`archive`]; [`network`], [`volume`], [`system`]
+//! 8. [`image`], [`catalogue`], [`pull`], [`archive`], [`commit`], [`disk`]; [`network`], [`volume`], [`system`]
 //!
 //! # References
 //! Docker Engine API v1.47.
@@ -37,8 +37,10 @@
 pub mod archive;
 pub mod attach;
 pub mod catalogue;
+pub mod commit;
 pub mod container;
 pub mod create;
+pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod events;
@@ -63,7 +65,7 @@ pub mod volume;
 pub mod wait;
 pub mod words;
 
-pub use engine::Config;
+pub use engine::{Amend, Config};
 pub use error::{ApiError, Error};
 pub use query::Filters;
 pub use server::run;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use containers::Paths;
+use images::ImageConfig;
 
 /// Serves the Docker Engine API on a unix socket, so that the real docker client can be pointed at it:
 ///
@@ -42,9 +43,18 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error),
     };
     let paths = Paths::at(&arguments.root);
-    match daemon::run(daemon::Config { socket: arguments.socket, paths, root: Some(arguments.root), exe }) {
+    let config = daemon::Config { socket: arguments.socket, paths, root: Some(arguments.root), exe, amend };
+    match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+/// `--change` is written in the language of chapter 12, which this program does without.
+fn amend(_: &mut ImageConfig, changes: &[String]) -> Result<(), String> {
+    match changes {
+        [] => Ok(()),
+        [change, ..] => Err(format!("--change {change:?}: only `cooper daemon` knows Dockerfiles")),
     }
 }
 

@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -35,10 +36,16 @@ use crate::query::{Query, text};
 /// Bytes of a layer between two reports: a client redraws its line at each.
 const STRIDE: u64 = 512 << 10;
 
-/// `POST /images/create?fromImage=NAME&tag=TAG`.
-pub async fn pull(State(api): State<Arc<Api>>, query: Query, headers: HeaderMap) -> Result<Response, ApiError> {
+/// `POST /images/create`: with `fromImage=NAME&tag=TAG` a pull, with `fromSrc=-` an import of the request's body.
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    axum::extract::Query(all): axum::extract::Query<Vec<(String, String)>>,
+    query: Query,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     let Some(name) = text(&query, "fromImage") else {
-        return Err(ApiError::not_implemented("import (fromSrc) is not supported"));
+        return crate::archive::import(api, &all, body).await;
     };
     let reference = reference(name, text(&query, "tag"))?;
     let client = client(&headers, &reference)?;
@@ -72,6 +79,19 @@ pub async fn push(api: Arc<Api>, name: String, query: &Query, headers: &HeaderMa
         } }));
         Ok(())
     }))
+}
+
+/// A name that may be left out.
+///
+/// # Errors
+/// 400 for one that is none, and for one with a digest: that is computed, not given.
+pub(crate) fn optional_reference(name: Option<&str>, tag: Option<&str>) -> Result<Option<Reference>, ApiError> {
+    let Some(name) = name else { return Ok(None) };
+    let reference = reference(name, tag)?;
+    match reference.digest() {
+        Some(_) => Err(ApiError::bad_request("cannot use digest reference")),
+        None => Ok(Some(reference)),
+    }
 }
 
 fn reference(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {

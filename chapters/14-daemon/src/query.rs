@@ -76,13 +76,18 @@ impl Filters {
         self.0.get(name).is_none_or(|values| values.iter().any(|value| matches(value)))
     }
 
-    /// Whether an object's labels hold every `label=KEY` and `label=KEY=VALUE` asked for.
+    /// The values of the filter `name`; none if it was not given.
+    pub fn values(&self, name: &str) -> &[String] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether an object's labels hold every `label=KEY` and `label=KEY=VALUE` asked for, and none of those after `label!=`.
     pub fn pass_labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        let asked = self.0.get("label").map(Vec::as_slice).unwrap_or_default();
-        asked.iter().all(|label| match label.split_once('=') {
+        let has = |label: &String| match label.split_once('=') {
             Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
             None => labels.contains_key(label),
-        })
+        };
+        self.values("label").iter().all(has) && !self.values("label!").iter().any(has)
     }
 
     /// Whether the filter `name` was given at all.

@@ -13,7 +13,8 @@ use crate::engine::Api;
 use crate::error::ApiError;
 use crate::system::{API_VERSION, MIN_API_VERSION};
 use crate::{
-    archive, attach, container, events, exec, image, logs, network, pull, resize, stats, system, volume, wait,
+    archive, attach, commit, container, disk, events, exec, image, logs, network, pull, resize, stats, system, volume,
+    wait,
 };
 
 /// The largest body that is read, bytes. Builds would need more; they are not served.
@@ -52,13 +53,18 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/containers/{id}/attach", post(attach::attach))
         .route("/containers/{id}/stats", get(stats::stats))
         .route("/containers/{id}/resize", post(resize::container))
+        .route("/containers/{id}/export", get(archive::export))
         .route("/containers/{id}/logs", get(logs::logs))
         .route("/containers/{id}/exec", post(exec::create))
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(resize::exec))
         .route("/exec/{id}/json", get(exec::inspect))
+        .route("/commit", post(commit::commit))
+        .route("/system/df", get(disk::df))
         .route("/images/json", get(image::list))
-        .route("/images/create", post(pull::pull))
+        .route("/images/prune", post(disk::prune))
+        .route("/build/prune", post(disk::prune_builds))
+        .route("/images/create", post(pull::create))
         .route("/images/get", get(archive::save))
         .route("/images/load", post(archive::load))
         .route("/images/{*name}", get(image::get).post(image::post).delete(image::remove))

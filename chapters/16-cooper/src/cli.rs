@@ -147,6 +147,12 @@ pub(crate) enum Command {
     Save(archive::Save),
     /// Load an image from a tar archive or STDIN
     Load(archive::Load),
+    /// Import the contents from a tarball to create a filesystem image
+    Import(archive::Import),
+    /// Export a container's filesystem as a tar archive
+    Export(archive::Export),
+    /// Create a new image from a container's changes
+    Commit(archive::Commit),
     /// Manage images
     #[command(subcommand)]
     Image(image::Command),
@@ -217,6 +223,9 @@ impl Cli {
             Command::History(command) => command.run(place),
             Command::Save(command) => command.run(place),
             Command::Load(command) => command.run(place),
+            Command::Import(command) => command.run(place),
+            Command::Export(command) => command.run(place),
+            Command::Commit(command) => command.run(place),
             Command::Image(command) => command.run(place),
             Command::Network(command) => command.run(place),
             Command::Volume(command) => command.run(place),

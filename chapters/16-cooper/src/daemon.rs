@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use images::ImageConfig;
 
 use crate::cli::Place;
 
@@ -22,7 +23,10 @@ impl Daemon {
         let default = || paths.run.join("docker.sock").to_string_lossy().into_owned();
         let socket = self.host.clone().unwrap_or_else(default);
         let exe = std::env::current_exe().context("find this program's own file")?;
-        ::daemon::run(::daemon::Config { socket, paths, root: place.root(), exe })?;
+        let amend = |config: &mut ImageConfig, changes: &[String]| {
+            ::build::amend(config, changes).map_err(|error| error.to_string())
+        };
+        ::daemon::run(::daemon::Config { socket, paths, root: place.root(), exe, amend })?;
         Ok(0)
     }
 }

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use daemon::catalogue::{self, Listed, Removed};
+use daemon::catalogue::{self, Listed};
 use daemon::words;
 use images::Reference;
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::acquire;
+use crate::anatomy;
 use crate::archive;
 use crate::cli::Place;
+use crate::disk;
+use crate::explore;
 use crate::failure::each;
 use crate::flags::Pull;
 use crate::look::{json_only, message, print_documents};
@@ -38,6 +41,14 @@ pub(crate) enum Command {
     Save(archive::Save),
     /// Load an image from a tar archive or STDIN
     Load(archive::Load),
+    /// Import the contents from a tarball to create a filesystem image
+    Import(archive::Import),
+    /// Remove unused images
+    Prune(disk::PruneImages),
+    /// Show what each layer of an image adds, changes and hides, and what is wasted
+    Tree(anatomy::Tree),
+    /// Walk through the layers of an image in the terminal
+    Explore(explore::Explore),
     /// Download an image from a registry
     Pull(transfer::Pull),
     /// Upload an image to a registry
@@ -54,6 +65,10 @@ impl Command {
             Self::History(command) => command.run(place),
             Self::Save(command) => command.run(place),
             Self::Load(command) => command.run(place),
+            Self::Import(command) => command.run(place),
+            Self::Prune(command) => command.run(place),
+            Self::Tree(command) => command.run(place),
+            Self::Explore(command) => command.run(place),
             Self::Pull(command) => command.run(place),
             Self::Push(command) => command.run(place),
         }
@@ -82,7 +97,13 @@ impl Ls {
         if let Some(repository) = &self.repository {
             filters.add("reference", repository);
         }
-        let all = catalogue::list(&place.engine()?).map_err(message)?;
+        let catalogue::Survey { sound: all, damaged } = catalogue::survey(&place.engine()?).map_err(message)?;
+        for (named, error) in damaged {
+            let name = named.reference.map_or("<none>".to_owned(), |name| name.familiar());
+            eprintln!(
+                "cooper: {name}: {error} (`cooper system check --repair` pulls it again, `cooper rmi` removes it)"
+            );
+        }
         let shown: Vec<_> = all.into_iter().filter(|listed| daemon::image::passes(listed, &filters)).collect();
         crate::stdout::print(format_args!("{}", self.render(&shown, Timestamp::now())?));
         Ok(0)
@@ -129,7 +150,7 @@ fn created(created: Timestamp, now: Timestamp) -> String {
 }
 
 /// A line for each name; one of `<none>` for an image without any.
-fn names(listed: &Listed) -> Vec<(String, String)> {
+pub(crate) fn names(listed: &Listed) -> Vec<(String, String)> {
     let none = || "<none>".to_owned();
     let named = |name: &Reference| (name.familiar_name(), name.tag().map_or_else(none, str::to_owned));
     match listed.names.is_empty() {
@@ -154,10 +175,7 @@ impl Rm {
         let engine = place.engine()?;
         each(&self.images, |name| {
             for removed in catalogue::remove(&engine, name, self.force).map_err(message)? {
-                match removed {
-                    Removed::Untagged(name) => say!("Untagged: {name}"),
-                    Removed::Deleted(id) => say!("Deleted: {id}"),
-                }
+                say!("{removed}");
             }
             Ok(())
         })

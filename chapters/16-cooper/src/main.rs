@@ -5,12 +5,16 @@
 //! a family of commands; [`cli`] is the map.
 
 mod acquire;
+mod anatomy;
 mod archive;
 mod build;
+mod check;
 mod cli;
 mod compose;
 mod daemon;
+mod disk;
 mod exec;
+mod explore;
 mod failure;
 mod flags;
 mod hints;

@@ -1,14 +1,14 @@
 //! `system`, `info`, `version`: the engine about itself.
 
-use std::io::Write as _;
-
 use clap::{Args, Subcommand};
 use containers::{All, Status};
 use daemon::system::{architecture, cgroup_version, kernel_release, memory_total, operating_system};
 use daemon::{catalogue, words};
 use serde_json::{Value, json};
 
+use crate::check;
 use crate::cli::Place;
+use crate::disk;
 use crate::look::{json_only, message};
 use crate::stdout::say;
 use crate::table::Format;
@@ -20,8 +20,12 @@ pub(crate) enum Command {
     Info(Info),
     /// Say what this machine can run, and the remedy for what it cannot
     Doctor(Doctor),
+    /// Show disk usage
+    Df(disk::Df),
+    /// Compare every stored byte with its name, and heal what is damaged
+    Check(check::Check),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
-    Prune(Prune),
+    Prune(disk::Prune),
     /// Start the containers whose restart policy wants them to run
     Boot(Boot),
     /// Get real time events from the engine
@@ -33,6 +37,8 @@ impl Command {
         match self {
             Self::Info(command) => command.run(place),
             Self::Doctor(command) => command.run(),
+            Self::Df(command) => command.run(place),
+            Self::Check(command) => command.run(place),
             Self::Prune(command) => command.run(place),
             Self::Boot(command) => command.run(place),
             Self::Events(command) => command.run(place),
@@ -130,49 +136,6 @@ impl Boot {
         }
         Ok(failed.into())
     }
-}
-
-/// Remove stopped containers, unused networks, and whatever a crash left behind
-#[derive(Args, Debug)]
-pub(crate) struct Prune {
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
-}
-
-impl Prune {
-    fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        if !self.force && !confirmed()? {
-            return Ok(0);
-        }
-        let engine = place.engine()?;
-        let pruned = engine.prune()?;
-        if !pruned.containers.is_empty() {
-            say!("Deleted Containers:");
-            pruned.containers.iter().for_each(|id| say!("{id}"));
-            say!("");
-        }
-        let networks = engine.networks().prune()?;
-        if !networks.is_empty() {
-            say!("Deleted Networks:");
-            networks.iter().for_each(|name| say!("{name}"));
-            say!("");
-        }
-        let collected = engine.store().gc()?;
-        say!("Total reclaimed space: {}", words::size(pruned.bytes + collected.bytes));
-        Ok(0)
-    }
-}
-
-fn confirmed() -> anyhow::Result<bool> {
-    eprint!(
-        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
-         - all dangling images\n\nAre you sure you want to continue? [y/N] "
-    );
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Show the version information

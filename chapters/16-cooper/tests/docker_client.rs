@@ -139,6 +139,39 @@ fn docker_saves_loads_and_reads_the_history() {
 }
 
 #[test]
+fn docker_commits_exports_imports_counts_and_prunes() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.ok(&["run", "--name", "talker", "-e", "BY=me", "host", "sh", "-c", "echo changed > /mine"]);
+    let id = daemon.ok(&["commit", "-m", "why", "-a", "me", "-c", "CMD [\"cat\", \"/mine\"]", "talker", "mine:1"]);
+    assert!(id.starts_with("sha256:"), "{id}");
+    assert_eq!(daemon.ok(&["run", "--rm", "mine:1"]), "changed\n");
+    assert_eq!(daemon.ok(&["inspect", "-f", "{{.Author}} {{index .Config.Env 1}}", "mine:1"]), "me BY=me\n");
+    assert!(daemon.ok(&["history", "mine:1"]).lines().nth(1).unwrap().trim_end().ends_with("why"));
+    let (_, said) = daemon.fails(&["commit", "-c", "RUN true", "talker"]);
+    assert!(said.contains("RUN is not a valid change command"), "{said}");
+
+    let archive = daemon.root.path().join("files.tar");
+    let archive = archive.to_str().unwrap();
+    daemon.ok(&["export", "-o", archive, "talker"]);
+    let id = daemon.ok(&["import", "-m", "from files", "-c", "CMD cat /mine", archive, "flat"]);
+    assert_eq!(daemon.ok(&["run", "--rm", "flat"]), "changed\n");
+    assert_eq!(daemon.ok(&["images", "-q", "--no-trunc", "flat"]), id);
+    assert_eq!(daemon.ok(&["history", "--format", "{{.Comment}}", "flat"]), "from files\n");
+
+    let df = daemon.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
+    assert!(df.starts_with("Images 3 1\nContainers 1 0\n"), "{df}");
+    assert!(daemon.ok(&["system", "df", "-v"]).contains("mine"));
+    let pruned = daemon.ok(&["image", "prune", "-af"]);
+    assert!(pruned.contains("untagged: flat:latest") && pruned.contains("untagged: mine:1"), "{pruned}");
+    assert!(!pruned.contains("reclaimed space: 0B"), "{pruned}");
+    assert_eq!(daemon.ok(&["images", "--format", "{{.Repository}}"]), "host\n", "a container uses it");
+    daemon.ok(&["rm", "talker"]);
+}
+
+#[test]
 fn docker_sees_output_logs_and_exit_codes() {
     if !process::needs::root() || !process::needs::program("docker") {
         return;

@@ -1,0 +1,115 @@
+//! `powercut`: the power goes at any moment of any operation, and right after each said "done".
+//!
+//! The disk is a file, an ext4 on a loop device: its bytes at a moment are what a disk would hold whose machine loses
+//! power right then. They are copied, and the copy is mounted, which replays the journal as a boot would.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rootfs::{DetachedMount, MountAttrFlags};
+
+use crate::world::{OPERATIONS, World};
+
+fn run(words: &[&str]) -> String {
+    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A mounted file system in a file. It is in no mount table, and gone with its descriptor.
+struct Disk {
+    image: PathBuf,
+    mount: DetachedMount,
+}
+
+impl Disk {
+    fn mount(image: PathBuf) -> Self {
+        let device = run(&["losetup", "--find", "--show", image.to_str().unwrap()]);
+        let mount = DetachedMount::filesystem("ext4", &device, &[], MountAttrFlags::empty());
+        // In use, it is only marked: the kernel lets it go with its last user, however this process ends.
+        run(&["losetup", "--detach", &device]);
+        Self { image, mount: mount.unwrap() }
+    }
+
+    fn new(image: PathBuf) -> Self {
+        fs::File::create(&image).unwrap().set_len(48 << 20).unwrap();
+        run(&["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image.to_str().unwrap()]);
+        Self::mount(image)
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.mount.as_fd().as_raw_fd()))
+    }
+
+    /// The disk as a power cut in this moment would leave it, after the next boot.
+    fn after_a_power_cut(&self) -> Self {
+        let copy = self.image.with_extension("copy");
+        run(&["cp", "--sparse=always", self.image.to_str().unwrap(), copy.to_str().unwrap()]);
+        Self::mount(copy)
+    }
+}
+
+const LENGTH: usize = 20_000;
+
+fn names(world: &World) -> Vec<String> {
+    let names = world.store.list().unwrap().into_iter().filter_map(|named| Some(named.reference?.familiar()));
+    names.collect()
+}
+
+/// The powerless disk: images absent or whole, the next command works, a prune leaves nothing over.
+fn boot(disk: &Disk, operation: &str, place: &str) -> Vec<String> {
+    let after = disk.after_a_power_cut();
+    let dir = after.path();
+    let world = World::open(&dir);
+    world.assert_whole(place);
+    world.store.find("base").unwrap();
+    let found = names(&world);
+    world.assert_no_orphans(&dir, place);
+    world.operate(operation, &dir, LENGTH).unwrap();
+    world.assert_whole(place);
+    found
+}
+
+#[test]
+fn what_was_said_to_be_done_survives_and_what_was_not_is_absent_or_whole() {
+    let able = process::needs::root() && process::needs::loop_devices();
+    if !able || !process::needs::program("mkfs.ext4") || !process::needs::program("losetup") {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    for operation in OPERATIONS {
+        let image = place.path().join(operation);
+        let disk = Disk::new(image.clone());
+        let dir = disk.path();
+        World::furnish(&dir, LENGTH);
+        // Pictures of the disk while it goes on.
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                World::open(&dir).operate(operation, &dir, LENGTH).unwrap();
+                over.store(true, Ordering::Release);
+            });
+            for picture in 0.. {
+                let last = over.load(Ordering::Acquire);
+                let names = boot(&disk, operation, &format!("{operation}, picture {picture}"));
+                if last {
+                    let expected = match operation {
+                        "load" => names.contains(&"loaded:latest".to_owned()),
+                        "import" => names.contains(&"imported:latest".to_owned()),
+                        "commit" => names.contains(&"committed:latest".to_owned()),
+                        "rmi" => !names.contains(&"top:latest".to_owned()),
+                        _ => names.len() == 2,
+                    };
+                    assert!(expected, "{operation} was done before the power went, and is not: {names:?}");
+                    break;
+                }
+            }
+        });
+        drop(disk);
+        fs::remove_file(&image).unwrap();
+    }
+}
