@@ -134,9 +134,12 @@ fn error_text(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// A stranger's text made safe for a terminal, and short.
+/// A stranger's text made safe for a terminal, and short: no character that moves the cursor, and none that turns around
+/// or hides what stands beside it.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
+    let unseen =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().map(|c| if c.is_control() || unseen(c) { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
 }
 
 #[cfg(test)]
@@ -146,6 +149,7 @@ mod tests {
     #[test]
     fn a_message_cannot_move_the_cursor() {
         assert_eq!(printable("a\x1b[2Jb\nc"), "a [2Jb c");
+        assert_eq!(printable("moc.\u{202e}x"), "moc. x");
         assert_eq!(printable(&"x".repeat(10_000)).len(), LONGEST_MESSAGE);
     }
 

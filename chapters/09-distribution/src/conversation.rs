@@ -94,6 +94,8 @@ pub(crate) struct Conversation<'a> {
     /// What a token must allow.
     scopes: Vec<String>,
     authorization: Mutex<Option<Authorization>>,
+    /// Held by the one who asks to be let in: the others wait for what he gets.
+    asking: Mutex<()>,
 }
 
 impl<'a> Conversation<'a> {
@@ -103,8 +105,8 @@ impl<'a> Conversation<'a> {
             let reason = "this is not the name of a server".to_owned();
             return Err(Error::Protocol { object, host: registry, reason });
         };
-        let authorization = Mutex::new(None);
-        Ok(Conversation { client, registry, origin, repository, proof, object, scopes, authorization })
+        let (authorization, asking) = (Mutex::new(None), Mutex::new(()));
+        Ok(Conversation { client, registry, origin, repository, proof, object, scopes, authorization, asking })
     }
 
     /// A conversation about a registry itself.
@@ -196,6 +198,7 @@ impl<'a> Conversation<'a> {
         let challenge = Challenge::choose(answer.headers(header::WWW_AUTHENTICATE.as_str()));
         // What was read to its end leaves a connection that can be used again.
         answer.drain(self);
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been let in while this request was under way.
         let newer = self.authorization().filter(|current| answer.shown.as_ref() != Some(current));
         if newer.is_some() {
@@ -230,7 +233,11 @@ impl<'a> Conversation<'a> {
             return Err(self.broken("too many redirects"));
         }
         let location = answer.header(header::LOCATION.as_str()).unwrap_or_default();
-        let next = resolve_location(&answer.url, location).ok_or_else(|| self.broken("a redirect leads nowhere"))?;
+        let next = resolve_location(&answer.url, location).ok_or_else(|| {
+            // What stands before an @ may be a password.
+            let shown = if location.contains('@') { "a URL with a login in it" } else { location };
+            self.broken(&format!("a redirect leads to {:?}, where we do not go", printable(shown)))
+        })?;
         self.allow(&next)?;
         Ok(next)
     }
@@ -266,8 +273,10 @@ impl<'a> Conversation<'a> {
             ureq::Error::Timeout(Timeout::Connect) => format!("no connection within {:?}", options.connect),
             ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
                 Some(inner) => self.reason(inner),
+                None if error.kind() == std::io::ErrorKind::UnexpectedEof => "the connection broke off".to_owned(),
                 None => error.to_string(),
             },
+            ureq::Error::Protocol(error) => printable(&format!("this is not http as it should be: {error}")),
             // `printable` bounds what may quote a stranger.
             other => printable(&other.to_string()),
         }

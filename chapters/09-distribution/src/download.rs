@@ -106,6 +106,7 @@ impl<'a> Download<'a> {
                 Ok(Box::new(body))
             }
             206 if self.at > 0 && continues => Ok(Box::new(answer.into_reader(self.conversation))),
+            206 => Err(self.conversation.broken("it sends another part of the blob than was asked for")),
             _ => Err(answer.refusal(self.conversation, "get a blob of")),
         }
     }

@@ -174,6 +174,11 @@ impl Error {
             Error::Status { host, status: 429, .. } => {
                 Some(format!("wait, or log in with `cooper login {host}`: registries let known users ask more often"))
             }
+            Error::Unreachable { reason, .. }
+                if ["nothing moved", "only", "the connection broke"].iter().any(|begin| reason.starts_with(begin)) =>
+            {
+                Some("try again: what has come of a layer is kept, and the next pull goes on from there".to_owned())
+            }
             Error::Unreachable { host, .. } => {
                 Some(format!("is {host} the right registry, is it running, and is this machine online?"))
             }

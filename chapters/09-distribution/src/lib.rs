@@ -65,5 +65,5 @@ pub use progress::{Bars, Lines, Progress, Silent};
 pub use proxy::Proxies;
 pub use pull::pull;
 pub use push::push;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, document, resolve};
 pub use search::{Found, search};

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use distribution::{Client, Credentials, Lines, Options, pull, push, resolve};
+use distribution::{Client, Credentials, Lines, Options, catalogue, document, pull, push, referrers, resolve, tags};
 use images::{Reference, Store};
 use layers::Snapshots;
 
@@ -30,14 +31,43 @@ struct Arguments {
     /// Blobs that move at the same time; 1 makes the story of a transfer easy to follow.
     #[arg(long, global = true, value_name = "N", default_value_t = Options::default().parallel)]
     parallel: usize,
+    /// Seconds for which a server may send nothing.
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    stall: Duration,
+    /// Seconds that a busy server is waited for.
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    patience: Duration,
+    /// How often a broken connection is made again, with the first time.
+    #[arg(long, global = true, value_name = "N", default_value_t = Options::default().attempts)]
+    attempts: u32,
     #[command(subcommand)]
     command: Command,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Ask what a name stands for, and fetch nothing else.
     Resolve {
+        /// The image's name.
+        name: Reference,
+    },
+    /// List the tags of the repository that a name is in.
+    Tags {
+        /// The repository's name.
+        name: Reference,
+    },
+    /// List all repositories of a registry.
+    Catalogue {
+        /// The registry: HOST[:PORT].
+        registry: String,
+    },
+    /// List what refers to an image: signatures, lists of contents.
+    Referrers {
         /// The image's name.
         name: Reference,
     },
@@ -77,7 +107,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let options = Options { insecure: arguments.insecure, parallel: arguments.parallel, ..Options::default() };
+    let Arguments { insecure, parallel, stall, patience, attempts, .. } = arguments;
+    let options = Options { insecure, parallel, stall, patience, attempts, ..Options::default() };
     let client = Client::new(Credentials::from_docker_config()?, options);
     let progress = Lines::stderr();
     match arguments.command {
@@ -89,6 +120,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             println!("config   {} {} bytes", resolved.manifest.config.digest, resolved.manifest.config.size);
             for layer in &resolved.manifest.layers {
                 println!("layer    {} {} bytes", layer.digest, layer.size);
+            }
+        }
+        Command::Tags { name } => tags(&client, &name)?.iter().for_each(|tag| println!("{tag}")),
+        Command::Catalogue { registry } => catalogue(&client, &registry)?.iter().for_each(|name| println!("{name}")),
+        Command::Referrers { name } => {
+            let (subject, _) = document(&client, &name)?;
+            for found in referrers(&client, &name, &subject.digest)? {
+                println!("{} {} {} bytes", found.digest, found.media_type, found.size);
             }
         }
         Command::Pull { name, dir } => {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use images::{Descriptor, Image, ImageConfig, Ingest, LARGEST_DOCUMENT, Platform, Reference, Store, media};
 use layers::{DiffId, Digest, Snapshots};
 
+use crate::answer::printable;
 use crate::client::Client;
 use crate::conversation::Conversation;
 use crate::crew;
@@ -188,7 +189,8 @@ impl Pull<'_> {
     }
 
     pub(crate) fn unsupported(&self, reason: String) -> Error {
-        Error::Unsupported { reference: Box::new(self.reference.clone()), reason }
+        // It quotes what the registry sent.
+        Error::Unsupported { reference: Box::new(self.reference.clone()), reason: printable(&reason) }
     }
 
     pub(crate) fn layer_error(&self, layer: &Descriptor, source: layers::Error) -> Error {

@@ -97,7 +97,8 @@ impl Push<'_> {
                 self.progress.blob(&blob.digest, Stage::AtRegistry);
                 return Ok(());
             }
-            404 => {}
+            // An answer to HEAD has no words. What is wrong with a request will be said to the next one.
+            400 | 404 => {}
             _ => return Err(answer.refusal(self.conversation, "look for a blob of")),
         }
         self.progress.blob(&blob.digest, Stage::Waiting(blob.size));

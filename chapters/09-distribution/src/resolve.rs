@@ -12,6 +12,7 @@ use images::{Descriptor, Document, LARGEST_DOCUMENT, Manifest, Reference, media}
 use layers::{Digest, Hasher};
 use ureq::http::{Method, header};
 
+use crate::answer::printable;
 use crate::client::Client;
 use crate::conversation::{Ask, Conversation};
 use crate::error::{Error, Result};
@@ -38,6 +39,15 @@ pub struct Resolved {
 /// platform; a document that is malformed, too large (4 MiB), or not what its digest says.
 pub fn resolve(client: &Client, reference: &Reference) -> Result<Resolved> {
     Ok(locate(client, reference, &Silent)?.1)
+}
+
+/// The manifest or index that a name stands for, byte by byte, and nothing that it names.
+///
+/// # Errors
+/// Those of [`resolve`], but for the platform.
+pub fn document(client: &Client, reference: &Reference) -> Result<(Descriptor, Vec<u8>)> {
+    let conversation = reading(client, reference, client.registries()?.to_push(reference)?)?;
+    fetch(&conversation, reference, &selector(reference), reference.digest())
 }
 
 /// The first place that has the image, and what its name means there. A mirror that fails, however it does, only makes us
@@ -78,11 +88,7 @@ pub(crate) fn reading<'a>(client: &'a Client, reference: &Reference, endpoint: E
 }
 
 fn resolve_in(conversation: &Conversation, reference: &Reference) -> Result<Resolved> {
-    let selector = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, tag) => tag.unwrap_or(images::reference::DEFAULT_TAG).to_owned(),
-    };
-    let (target, bytes) = fetch(conversation, reference, &selector, reference.digest())?;
+    let (target, bytes) = fetch(conversation, reference, &selector(reference), reference.digest())?;
     match parse(reference, &target, &bytes)? {
         Document::Manifest(manifest) => {
             Ok(Resolved { manifest_descriptor: target.clone(), target, manifest, documents: vec![bytes] })
@@ -93,7 +99,7 @@ fn resolve_in(conversation: &Conversation, reference: &Reference) -> Result<Reso
                 let has: Vec<String> =
                     index.manifests.iter().filter_map(|entry| Some(entry.platform.as_ref()?.to_string())).collect();
                 let reason = format!("there is no image for {platform}; there is {}", has.join(", "));
-                return Err(Error::Unsupported { reference: Box::new(reference.clone()), reason });
+                return Err(Error::Unsupported { reference: Box::new(reference.clone()), reason: printable(&reason) });
             };
             let (found, inner) = fetch(conversation, reference, &chosen.digest.to_string(), Some(&chosen.digest))?;
             if found.size != chosen.size {
@@ -113,6 +119,14 @@ fn resolve_in(conversation: &Conversation, reference: &Reference) -> Result<Reso
                 }
             }
         }
+    }
+}
+
+/// What a registry is asked for: the digest, if the name has one.
+fn selector(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or(images::reference::DEFAULT_TAG).to_owned(),
     }
 }
 

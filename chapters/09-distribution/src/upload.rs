@@ -63,11 +63,12 @@ impl<'a> Upload<'a> {
         match whole {
             Ok(answer) if answer.status() == 413 => self.parts(session, 0, PART.max(least.min(LARGEST_PART))),
             Ok(answer) => self.ended(answer),
-            // How far did it come? A registry that does not know is sent all of it again, by whoever called us.
+            // How far did it come? A registry that does not know is sent all of it again, by whoever called us. One that
+            // hangs up on what is too large for it may like parts better.
             Err(error @ Error::Unreachable { .. }) => match self.arrived(&session) {
-                Some((session, at)) if at > 0 && at <= self.blob.size => {
+                Some((session, at)) if at <= self.blob.size => {
                     self.progress.blob(&self.blob.digest, Stage::Retry(2));
-                    self.parts(session, at, (self.blob.size - at).max(1))
+                    self.parts(session, at, PART.max(least.min(LARGEST_PART)))
                 }
                 _ => Err(error),
             },

@@ -1,11 +1,11 @@
 //! From an image's name to an image: built in, here already, or pulled.
 
-use anyhow::Context as _;
 use containers::Engine;
-use distribution::{Bars, Client, Credentials, Lines, Options, Progress, Silent};
+use distribution::{Bars, Client, Lines, Progress, Silent};
 use images::{Image, Reference, builtin};
 
 use crate::flags::Pull;
+use crate::reach::Reach;
 
 /// The image that `run IMAGE` means.
 ///
@@ -29,22 +29,20 @@ pub(crate) fn image(engine: &Engine, name: &str, pull: Pull) -> anyhow::Result<I
         Pull::Never => Err(images::Error::NoImage(name.to_owned()).into()),
         Pull::Missing => {
             eprintln!("Unable to find image '{name}' locally");
-            fetch(engine, &name.parse()?, &*progress())
+            fetch(engine, &Reach::strict().client()?, &name.parse()?, &*progress())
         }
-        Pull::Always => fetch(engine, &name.parse()?, &*progress()),
+        Pull::Always => fetch(engine, &Reach::strict().client()?, &name.parse()?, &*progress()),
     }
 }
 
-/// Pulls an image with the logins of docker's configuration.
-pub(crate) fn fetch(engine: &Engine, reference: &Reference, progress: &dyn Progress) -> anyhow::Result<Image> {
-    let image = distribution::pull(&client()?, reference, engine.store(), engine.snapshots(), progress)?;
-    Ok(image)
-}
-
-/// A client with the logins of docker's configuration.
-pub(crate) fn client() -> anyhow::Result<Client> {
-    let credentials = Credentials::from_docker_config().context("read the logins")?;
-    Ok(Client::new(credentials, Options::default()))
+/// Pulls an image.
+pub(crate) fn fetch(
+    engine: &Engine,
+    client: &Client,
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> anyhow::Result<Image> {
+    Ok(distribution::pull(client, reference, engine.store(), engine.snapshots(), progress)?)
 }
 
 /// Bars for a person, lines for a log.

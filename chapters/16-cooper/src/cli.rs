@@ -8,8 +8,8 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, probe, registry, run, stats, system,
-    transfer, volume,
+    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, probe, registry, run, search, stats,
+    system, transfer, volume,
 };
 
 /// A container engine made to be read.
@@ -135,6 +135,11 @@ pub(crate) enum Command {
     Login(transfer::Login),
     /// Log out from a registry
     Logout(transfer::Logout),
+    /// Search a registry for images
+    Search(search::Search),
+    /// Look at manifests in a registry
+    #[command(subcommand)]
+    Manifest(search::Manifest),
     /// List images
     Images(image::Ls),
     /// Remove one or more images
@@ -217,6 +222,8 @@ impl Cli {
             Command::Push(command) => command.run(place),
             Command::Login(command) => command.run(place),
             Command::Logout(command) => command.run(place),
+            Command::Search(command) => command.run(place),
+            Command::Manifest(command) => command.run(place),
             Command::Images(command) => command.run(place),
             Command::Rmi(command) => command.run(place),
             Command::Tag(command) => command.run(place),
@@ -252,6 +259,15 @@ impl Command {
     /// Whether the command works on the engine's directories, and so in the user's own namespace.
     fn needs_engine(&self) -> bool {
         let looks_from_outside = matches!(self, Self::System(system::Command::Doctor(_)));
-        !looks_from_outside && !matches!(self, Self::Version(_) | Self::Login(_) | Self::Logout(_) | Self::Registry(_))
+        let works_elsewhere = matches!(
+            self,
+            Self::Version(_)
+                | Self::Login(_)
+                | Self::Logout(_)
+                | Self::Registry(_)
+                | Self::Search(_)
+                | Self::Manifest(_)
+        );
+        !looks_from_outside && !works_elsewhere
     }
 }

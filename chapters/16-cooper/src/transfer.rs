@@ -5,14 +5,16 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use distribution::{Login as Credential, Options};
-use images::Reference;
+use containers::Engine;
+use distribution::{Client, Login as Credential};
+use images::{Platform, Reference};
 use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
 
 use crate::acquire;
 use crate::cli::Place;
 use crate::failure::LoginRefused;
 use crate::flags;
+use crate::reach::Reach;
 use crate::stdout::say;
 
 /// The registry that a name without one means.
@@ -24,6 +26,14 @@ pub(crate) struct Pull {
     /// Suppress verbose output
     #[arg(short, long)]
     quiet: bool,
+    /// Download all tagged images in the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// The machine that the image is for: OS/ARCHITECTURE[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    reach: Reach,
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     image: Reference,
@@ -32,18 +42,32 @@ pub(crate) struct Pull {
 impl Pull {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        let before = engine.store().target(&self.image)?;
+        let client = self.reach.client_for(self.platform.as_ref())?;
+        if !self.all_tags {
+            return self.one(&engine, &client, &self.image);
+        }
+        if self.image.to_string() != format!("{}:latest", self.image.name()) {
+            bail!("--all-tags takes a name without a tag or digest: {}", self.image.familiar());
+        }
+        for tag in distribution::tags(&client, &self.image)? {
+            self.one(&engine, &client, &self.image.with_tag(&tag)?)?;
+        }
+        Ok(0)
+    }
+
+    fn one(&self, engine: &Engine, client: &Client, name: &Reference) -> anyhow::Result<u8> {
+        let before = engine.store().target(name)?;
         let progress = if self.quiet { acquire::quiet() } else { acquire::progress() };
-        let image = acquire::fetch(&engine, &self.image, &*progress)?;
+        let image = acquire::fetch(engine, client, name, &*progress)?;
         if !self.quiet {
-            let name = self.image.familiar();
+            let familiar = name.familiar();
             eprintln!("Digest: {}", image.target.digest);
             match before.is_some_and(|before| before.digest == image.target.digest) {
-                true => eprintln!("Status: Image is up to date for {name}"),
-                false => eprintln!("Status: Downloaded newer image for {name}"),
+                true => eprintln!("Status: Image is up to date for {familiar}"),
+                false => eprintln!("Status: Downloaded newer image for {familiar}"),
             }
         }
-        say!("{}", self.image);
+        say!("{name}");
         Ok(0)
     }
 }
@@ -54,6 +78,11 @@ pub(crate) struct Push {
     /// Suppress verbose output
     #[arg(short, long)]
     quiet: bool,
+    /// Push all tags of an image to the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    #[command(flatten)]
+    reach: Reach,
     /// The image; its name says where to
     #[arg(value_name = "NAME[:TAG]")]
     image: Reference,
@@ -62,13 +91,29 @@ pub(crate) struct Push {
 impl Push {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        let image = acquire::image(&engine, &self.image.familiar(), flags::Pull::Never)?;
+        let client = self.reach.client()?;
+        if !self.all_tags {
+            return self.one(&engine, &client, &self.image);
+        }
+        if self.image.to_string() != format!("{}:latest", self.image.name()) {
+            bail!("--all-tags takes a name without a tag: {}", self.image.familiar());
+        }
+        let all = engine.store().list()?.into_iter().filter_map(|named| named.reference);
+        let mut all = all.filter(|name| name.name() == self.image.name() && name.tag().is_some()).peekable();
+        if all.peek().is_none() {
+            bail!("An image does not exist locally with the tag: {}", self.image.familiar_name());
+        }
+        all.try_fold(0, |_, name| self.one(&engine, &client, &name))
+    }
+
+    fn one(&self, engine: &Engine, client: &Client, name: &Reference) -> anyhow::Result<u8> {
+        let image = acquire::image(engine, &name.familiar(), flags::Pull::Never)?;
         let progress = if self.quiet { acquire::quiet() } else { acquire::progress() };
-        let pushed = distribution::push(&acquire::client()?, &self.image, engine.store(), &image, &*progress)?;
+        let pushed = distribution::push(client, name, engine.store(), &image, &*progress)?;
         match self.quiet {
-            true => say!("{}", self.image),
+            true => say!("{name}"),
             false => {
-                let tag = self.image.tag().unwrap_or("latest");
+                let tag = name.tag().unwrap_or("latest");
                 say!("{tag}: digest: {} size: {}", pushed.digest, pushed.size);
             }
         }
@@ -88,6 +133,8 @@ pub(crate) struct Login {
     /// Take the Password or Personal Access Token (PAT) from stdin
     #[arg(long, requires = "username")]
     password_stdin: bool,
+    #[command(flatten)]
+    reach: Reach,
     /// The registry; docker.io if none is given
     #[arg(value_name = "SERVER")]
     server: Option<String>,
@@ -108,7 +155,7 @@ impl Login {
             (None, true) => line()?,
             (None, false) => ask("Password: ", Echo::Off)?,
         };
-        let login = distribution::login(server, &Credential::new(username, password), Options::default());
+        let login = distribution::login(server, &Credential::new(username, password), self.reach.options());
         let kept = login.map_err(|error| match error {
             refused @ distribution::Error::Unauthorized { .. } => LoginRefused(refused).into(),
             other => anyhow::Error::from(other),

@@ -10,14 +10,16 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use layers::{HashingReader, decompress};
 
+use crate::cost::{self, Cost};
+
 /// Handles all layers, as many at a time as there are processors: reads, hashes and copies each blob, inflates it, hashes
-/// that and writes it, and has all of it on disk. Milliseconds.
+/// that and writes it, and has all of it on disk.
 ///
 /// # Errors
 /// Those of reading and writing files.
-pub(crate) fn measure(blobs: &[PathBuf], to: &Path) -> Result<f64> {
+pub(crate) fn measure(blobs: &[PathBuf], to: &Path) -> Result<Cost> {
     fs::create_dir_all(to).context("cannot make a directory")?;
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), cost::own()?);
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
         while let Some((number, blob)) = next_of(blobs, &next) {
@@ -32,9 +34,7 @@ pub(crate) fn measure(blobs: &[PathBuf], to: &Path) -> Result<f64> {
     })?;
     let dir = File::open(to).context("cannot open a directory")?;
     rustix::fs::syncfs(&dir).context("syncfs")?;
-    let took = began.elapsed().as_secs_f64() * 1000.0;
-    fs::remove_dir_all(to).context("cannot remove a directory")?;
-    Ok(took)
+    Ok(Cost { wall: began.elapsed().as_secs_f64() * 1000.0, processor: cost::own()? - before, memory: f64::NAN })
 }
 
 fn next_of<'a>(blobs: &'a [PathBuf], next: &AtomicUsize) -> Option<(usize, &'a PathBuf)> {

@@ -75,7 +75,19 @@ fn last_words(child: &mut Child) -> String {
 
 /// Processor time of all children that have ended, and of theirs, in milliseconds.
 fn children() -> Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
+    usage(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// Processor time of this process, in milliseconds.
+///
+/// # Errors
+/// Those of getrusage(2).
+pub(crate) fn own() -> Result<f64> {
+    usage(UsageWho::RUSAGE_SELF)
+}
+
+fn usage(who: UsageWho) -> Result<f64> {
+    let usage = getrusage(who).context("getrusage")?;
     Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1000.0)
 }
 

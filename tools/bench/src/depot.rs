@@ -42,19 +42,21 @@ impl Served {
     ///
     /// # Errors
     /// As for [`registry`](Self::registry).
-    pub(crate) fn docker(dir: &Path, socket: &Path) -> Result<Self> {
+    pub(crate) fn docker(dir: &Path) -> Result<Self> {
+        let socket = dir.join("docker.sock");
         let mut command = Command::new("dockerd");
         command.arg("--data-root").arg(dir.join("docker")).arg("--exec-root").arg(dir.join("docker-run"));
         command.arg("--pidfile").arg(dir.join("docker.pid")).arg("--host").arg(format!("unix://{}", socket.display()));
         command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
-        Self::start(&mut command, || is_socket(socket))
+        Self::start(&mut command, || is_socket(&socket))
     }
 
     /// containerd, with everything below `dir`.
     ///
     /// # Errors
     /// As for [`registry`](Self::registry).
-    pub(crate) fn containerd(dir: &Path, socket: &Path) -> Result<Self> {
+    pub(crate) fn containerd(dir: &Path) -> Result<Self> {
+        let socket = dir.join("containerd.sock");
         let config = dir.join("containerd.toml");
         let text = format!(
             "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n",
@@ -63,7 +65,7 @@ impl Served {
             socket
         );
         fs::write(&config, text).context("cannot write containerd's configuration")?;
-        Self::start(Command::new("containerd").arg("--config").arg(config), || is_socket(socket))
+        Self::start(Command::new("containerd").arg("--config").arg(config), || is_socket(&socket))
     }
 
     fn start(command: &mut Command, answers: impl Fn() -> bool) -> Result<Self> {

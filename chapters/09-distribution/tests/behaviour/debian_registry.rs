@@ -44,13 +44,22 @@ impl DebianRegistry {
         fs::File::create(path).unwrap().write_all(&bytes).unwrap();
     }
 
+    /// A registry with more lines in its configuration; `http` are lines of that part, indented by two.
+    pub(crate) fn configured(http: &str, rest: &str) -> Self {
+        Self::start_with("", http, rest)
+    }
+
     fn start(htpasswd: &str) -> Self {
+        Self::start_with(htpasswd, "", "")
+    }
+
+    fn start_with(htpasswd: &str, http: &str, rest: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let root = dir.path().display();
         let mut config = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {root}/data\n  \
-             delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n"
+             delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{http}{rest}"
         );
         if !htpasswd.is_empty() {
             fs::write(dir.path().join("htpasswd"), htpasswd).unwrap();

@@ -74,6 +74,22 @@ fn our_client_and_skopeo_understand_each_other_here() {
 }
 
 #[test]
+fn our_client_sends_parts_and_asks_for_lists() {
+    let serving = Serving::private();
+    let registry = serving.address.to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let name: Reference = format!("{registry}/team/parts:1").parse().unwrap();
+    let (store, image) = sample(dir.path(), &name);
+    let credentials = Credentials::anonymous().with(&registry, Login::new("alice", "secret"));
+    let client = Client::new(credentials, Options { chunk: Some(300), ..Options::default() });
+    push(&client, &name, &store, &image, &Silent).unwrap();
+    assert_eq!(distribution::resolve(&client, &name).unwrap().target.digest, image.target.digest);
+    assert_eq!(distribution::tags(&client, &name).unwrap(), ["1"]);
+    assert_eq!(distribution::catalogue(&client, &registry).unwrap(), ["team/parts"]);
+    assert!(distribution::referrers(&client, &name, &image.target.digest).unwrap().is_empty());
+}
+
+#[test]
 fn podman_pulls_and_pushes() {
     if !process::needs::root() || !process::needs::program("podman") {
         return;
