@@ -66,6 +66,11 @@ impl Table {
         Transaction::begin(&format!("load table {:?}", self.name), &ruleset(&self.name, network, published))
     }
 
+    /// The table as it would be loaded for a network without published ports.
+    pub fn text(&self, network: &Network) -> String {
+        ruleset(&self.name, network, &[])
+    }
+
     /// The table as the kernel has it now; `None` if it is not there.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
 use crate::error::{Error, Result};
-use crate::name::{DeviceName, NetworkName, check_container_id};
+use crate::name::{DeviceName, NetworkName, check_container_id, short_hash};
 use crate::port::PortMapping;
 
 /// A container's place in a network.
@@ -45,6 +45,14 @@ pub struct Endpoint {
     pub interface: DeviceName,
     /// The other end of the cable, on the host.
     pub host_end: DeviceName,
+}
+
+impl Endpoint {
+    /// 64 hexadecimal digits that stand for this place, as docker's clients want them.
+    pub fn id(&self) -> String {
+        let address = self.address.to_string();
+        short_hash(&[self.network.as_str().as_bytes(), self.container_id.as_bytes(), address.as_bytes()], 64)
+    }
 }
 
 /// A container's IPv6 place in a network.

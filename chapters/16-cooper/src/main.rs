@@ -19,6 +19,7 @@ mod lifecycle;
 mod logs;
 mod look;
 mod network;
+mod networking;
 mod options;
 mod probe;
 mod registry;

@@ -136,7 +136,7 @@ pub(crate) struct Prune {
 
 impl Prune {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        if !self.force && !confirmed()? {
+        if !self.force && !confirmed(WARNING)? {
             return Ok(0);
         }
         let engine = place.engine()?;
@@ -158,11 +158,12 @@ impl Prune {
     }
 }
 
-fn confirmed() -> anyhow::Result<bool> {
-    eprint!(
-        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
-         - all dangling images\n\nAre you sure you want to continue? [y/N] "
-    );
+const WARNING: &str = "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
+                       - all dangling images\n";
+
+/// Asks before something is removed.
+pub(crate) fn confirmed(warning: &str) -> anyhow::Result<bool> {
+    eprint!("{warning}\nAre you sure you want to continue? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
