@@ -1,6 +1,5 @@
 //! Which generation this machine has, and whether we may use it.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 

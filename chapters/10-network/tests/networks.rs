@@ -74,6 +74,7 @@ fn two_containers_and_the_host_talk_and_nothing_is_left() {
     assert_eq!(networks.leases(&bridge).all().unwrap().len(), 1);
     assert!(!host::leftovers().0.is_empty(), "the other container still needs the rules");
     networks.disconnect(&db.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -113,6 +114,7 @@ fn a_published_port_is_reached_from_everywhere() {
     drop(held);
     assert_eq!(call(at([127, 0, 0, 1], port)).unwrap_err(), std::io::ErrorKind::ConnectionRefused);
     networks.disconnect(&db.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers().0, "");
 }
 
@@ -133,6 +135,7 @@ fn a_port_published_on_one_address_is_not_on_others() {
     assert!(matches!(again, Error::PortInUse { port: 8000, .. }), "{again}");
     networks.disconnect(&web.id).unwrap();
     drop(held);
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -186,6 +189,7 @@ fn networks_do_not_see_each_other_and_an_internal_one_sees_nobody() {
         networks.disconnect(id).unwrap();
     }
     assert_eq!(networks.prune().unwrap(), [inner]);
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -243,6 +247,7 @@ fn what_a_killed_monitor_left_is_taken_away() {
     let name = networks.inspect(&bridge).unwrap().bridge;
     Socket::open().unwrap().request(link::new_bridge(&name, LinkGroup::of(&name), None)).unwrap();
     assert!(networks.reconcile(|_| true).unwrap().is_empty());
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -263,6 +268,7 @@ fn a_flushed_firewall_is_loaded_again_when_the_next_port_is_published() {
         assert_eq!(call(at([127, 0, 0, 1], port)).unwrap(), "hello 172.17.0.1");
     }
     networks.disconnect(&web.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -285,6 +291,7 @@ fn what_was_asked_for_is_given_or_refused_with_nothing_left() {
     assert!(error.to_string().starts_with(r#"RTM_NEWLINK veth "cv-bbbbbbbb-0""#), "{error}");
     assert_eq!(networks.leases(&bridge).holders().unwrap().len(), 1);
     networks.disconnect(&web.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -298,10 +305,10 @@ fn the_rules_read_as_they_were_meant() {
     let published: Vec<_> = ["8000:80", "127.0.0.1:5432:5432", "53:53/udp"]
         .iter()
         .flat_map(|text| port::parse(text).unwrap())
-        .map(|mapping| Published { address: Ipv4Addr::new(172, 17, 0, 2), mapping })
+        .map(|mapping| Published { address: Ipv4Addr::new(172, 17, 0, 2).into(), mapping })
         .collect();
     let table = networks.table(&network.name);
-    table.load(&network, &published).unwrap();
+    table.load(&network, &published).unwrap().finish().unwrap();
     let listed = host::leftovers().0;
     let redacted = listed.replace(table.name(), "cooper-[ROOT]-bridge").replace(network.bridge.as_str(), "[BRIDGE]");
     insta::assert_snapshot!(redacted);
@@ -329,7 +336,7 @@ fn world() -> Container {
     host.request(link::new_veth(&cable)).unwrap();
     let give = |socket: &mut Socket, name: &DeviceName, address: &str| {
         let index = link::find(socket, name).unwrap().unwrap().index;
-        socket.request(route::new_address(index, name, address.parse().unwrap())).unwrap();
+        socket.request(route::new_address(index, name, address.parse::<ipnet::Ipv4Net>().unwrap())).unwrap();
     };
     give(&mut host, &uplink, "203.0.113.1/24");
     let mut there = namespace.inside(Socket::open).unwrap();

@@ -41,7 +41,7 @@ fn a_published_port_answers_and_a_taken_one_is_named() {
         return;
     }
     let publish = |host_port| PortMapping {
-        host_ip: std::net::Ipv4Addr::LOCALHOST,
+        host_ip: std::net::Ipv4Addr::LOCALHOST.into(),
         host_port,
         container_port: 80,
         protocol: Protocol::Tcp,

@@ -23,6 +23,7 @@ mod lifecycle;
 mod logs;
 mod look;
 mod network;
+mod networking;
 mod options;
 mod probe;
 mod reach;

@@ -40,7 +40,15 @@ pub(super) struct Launched {
     /// What state.json is to say.
     pub(super) life: Life,
     /// Held ports and helpers, which end when they are dropped.
-    pub(super) holdings: (Wiring, Option<Keeper>),
+    pub(super) holdings: Holdings,
+}
+
+/// What a monitor holds for its container, and gives up by dropping it.
+pub(super) struct Holdings {
+    /// Its place in networks.
+    pub(super) wiring: Wiring,
+    /// Who serves its files, where the kernel does not.
+    _files: Option<Keeper>,
 }
 
 /// Starts the container. On an error the caller releases whatever was made.
@@ -86,16 +94,17 @@ pub(super) fn launch(
     let mut exchange = Exchange::new(streams, journal, listeners, services)?;
     attached.map_or(Ok(()), |socket| exchange.join(socket))?;
 
+    let holdings = Holdings { wiring, _files: keeper };
     let started = created.start().map_err(|error| because(error, container))?;
     let life = Life {
         status: Status::Running,
         pid: Some(started.pid),
         started_at: Some(Timestamp::now()),
-        endpoints: wiring.endpoints.clone(),
-        ports: wiring.ports(),
+        endpoints: holdings.wiring.endpoints.clone(),
+        ports: holdings.wiring.ports(),
         ..Life::default()
     };
-    Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings: (wiring, keeper) })
+    Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings })
 }
 
 /// The container's spec, with its user looked up in its own files as they are now.
@@ -111,6 +120,7 @@ fn plan(engine: &Engine, container: &Container) -> Result<Spec> {
         user,
         mounts: &record.mounts,
         files: container.directory(),
+        network: engine.shared_network(container)?,
         rootless,
         can_limit: can_limit(),
         obtainable: privileges::CapSet::obtainable(),

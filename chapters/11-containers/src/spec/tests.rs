@@ -18,6 +18,7 @@ fn spec(options: &CreateOptions, mounts: &[MountPoint]) -> Result<Value> {
         user: (Identity::default(), Some("/root".into())),
         mounts,
         files: "/C".into(),
+        network: None,
         rootless: false,
         can_limit: true,
         obtainable: CapSet::all(),
