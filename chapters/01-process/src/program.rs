@@ -67,7 +67,15 @@ fn c_string(text: &OsStr) -> Result<CString, CallError> {
     CString::new(text.as_bytes()).map_err(refused)
 }
 
-/// Searches as a shell does: the first executable regular file of that name in `PATH`.
+/// Searches as a shell does: the first executable regular file of that name in `PATH`. A name with a slash in it is no
+/// name to be searched, but a path.
+///
+/// # Errors
+/// EACCES, "searched in PATH", when files of that name were found and none may be executed; ENOENT when there is none.
+///
+/// # References
+/// execvp(3); access(2), X_OK
+// hole: look-up
 fn look_up(name: &Path, environment: &[OsString]) -> Result<PathBuf, CallError> {
     if name.as_os_str().as_bytes().contains(&b'/') {
         return Ok(name.to_owned());

@@ -1,8 +1,9 @@
 //! Being a careful parent for as long as a child lives: adopt orphans, reap them, pass signals on.
 
+use nix::unistd::getpgid;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{WaitOptions, getpgid, kill_process};
+use rustix::process::{WaitOptions, kill_process};
 
 use crate::error::{CallError, During};
 use crate::pid::{ExitStatus, Pid, PidFd};
@@ -62,6 +63,7 @@ pub fn supervise(main: &PidFd, main_pid: Pid, signals: &SignalFd) -> Result<Exit
 ///
 /// # Errors
 /// Those of `pidfd_send_signal(2)` that are not about `main`'s end or its being somebody else's by now.
+// hole: pass-on
 pub fn pass_on(main: &PidFd, main_pid: Pid, received: Received) -> Result<(), CallError> {
     if received.from_kernel && goes_to_the_group(received.signal) && shares_group(main_pid) {
         return Ok(());
@@ -75,8 +77,9 @@ pub fn pass_on(main: &PidFd, main_pid: Pid, received: Received) -> Result<(), Ca
 
 /// Whether a child is in our process group, and so the terminal's keys reach both.
 fn shares_group(child: Pid) -> bool {
+    // A group that was made outside our pid namespace has the number 0 here; rustix's own call takes that for impossible.
     let group = |pid| getpgid(pid).ok();
-    let child = group(rustix::process::Pid::from_raw(child.get()));
+    let child = group(Some(nix::unistd::Pid::from_raw(child.get())));
     child.is_some() && child == group(None)
 }
 
@@ -113,6 +116,15 @@ struct News {
     stopped_by: Option<Signal>,
 }
 
+/// Waits for every child that has ended or stopped, and returns as soon as there is none: it never sleeps. One SIGCHLD
+/// may stand for many children, because a signal that is pending already is not counted.
+///
+/// # Errors
+/// Those of `waitpid(2)` but ECHILD, "no children", and EINTR.
+///
+/// # References
+/// waitpid(2), WNOHANG and WUNTRACED
+// hole: reap-all
 fn reap_all(main: Pid) -> Result<News, CallError> {
     let mut news = News::default();
     loop {

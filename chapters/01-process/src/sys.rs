@@ -144,6 +144,7 @@ pub(crate) fn pty_peer(master: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 ///
 /// # References
 /// signal(7), sigprocmask(2)
+// hole: reset-signals
 pub(crate) fn reset_signals() {
     // The kernel's `struct sigaction` of the default action: handler, flags, restorer and mask all zero. libc's own
     // call would not touch the two signals that it keeps for its threads, and they may be inherited as ignored.

@@ -55,6 +55,10 @@ impl FromStr for ClockOffset {
     type Err = CallError;
 
     /// Reads seconds with up to nine digits behind the point: `3600`, `-1.5`.
+    ///
+    /// # Errors
+    /// What is not a whole number, or one with a point and digits on both sides of it.
+    // hole: read-clock-offset
     fn from_str(text: &str) -> Result<Self, CallError> {
         let bad = || CallError::refused("read clock offset", text, "expected seconds, as 3600 or -1.5");
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

@@ -178,6 +178,10 @@ impl IdMaps {
 
     /// `setgroups` is denied where the caller has no privilege over groups: otherwise a process could drop a group
     /// that a file denies access to, and so gain it. The kernel insists that this is said before the group map.
+    ///
+    /// # Errors
+    /// Those of writing `/proc/PID/uid_map`, `setgroups` and `gid_map`, with the file and what was to be written.
+    // hole: write-id-maps
     fn write_files(&self, pid: Pid, setgroups: Setgroups) -> Result<(), CallError> {
         let lines = |maps: &[IdMap]| maps.iter().map(|map| format!("{map}\n")).collect::<String>();
         let write = |file: &str, text: String| {

@@ -115,6 +115,7 @@ impl Plan {
     ///
     /// # Errors
     /// ESRCH when there is no such process, EACCES when it is not ours to look at.
+    // hole: enter-a-process
     pub fn enter(pid: Pid) -> Result<Self, CallError> {
         // Held before it is looked at: if it ends meanwhile, what we read below may be another's, and joining
         // through this descriptor answers ESRCH.

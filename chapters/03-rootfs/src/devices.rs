@@ -66,6 +66,7 @@ const LINKS: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// The failing call, with the device's path.
+// hole: supply-devices
 pub fn supply(root: &Root, devices: &[Device], supply: DeviceSupply) -> Result<(), CallError> {
     for device in devices {
         let (major, minor) = device.number;

@@ -134,6 +134,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Puts a path before what is left to walk: at the beginning all of it, and later a link's target.
+    ///
+    /// A path with a slash in front begins at the root, whatever was held. Whether the whole ends in a slash is remembered:
+    /// it then means a directory.
+    ///
+    /// # Errors
+    /// ENAMETOOLONG when all that was put here is longer than [`LENGTH`].
+    // hole: walk-a-path
     fn put_before(&mut self, path: &OsStr) -> Result<(), Errno> {
         let bytes = path.as_bytes();
         self.length += bytes.len();

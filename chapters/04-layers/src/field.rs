@@ -23,6 +23,16 @@ pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {
 }
 
 /// A number in a header: octal digits, or, with the highest bit set, two's complement in what is left (base 256).
+///
+/// Digits may have blanks in front, and end at a blank or a zero byte, or at the field's end; after that there is nothing
+/// but these two. A field of nothing is 0. In base 256 the first byte is 0x80, or 0xff for a negative number.
+///
+/// # Errors
+/// Everything else.
+///
+/// # References
+/// POSIX.1-2017, pax, "ustar Interchange Format"; tar(5), "GNU tar archives"
+// hole: read-a-number
 pub(crate) fn number(field: &[u8]) -> Result<i128, String> {
     let malformed = || format!("{:?} is not a number", String::from_utf8_lossy(field));
     match field {

@@ -113,6 +113,7 @@ const LONGEST_NAME: usize = 255;
 ///
 /// # Errors
 /// The reason, to be shown with the member's number.
+// hole: path-inside
 pub(crate) fn path_inside(name: &[u8], depth: usize) -> Result<PathBuf, String> {
     if name.is_empty() {
         return Err("it has no name".into());

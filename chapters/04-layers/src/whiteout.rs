@@ -49,6 +49,7 @@ impl Mark {
     ///
     /// # Errors
     /// A whiteout of nothing, `.` or `..`: applied blindly, that one would remove the parent's parent.
+    // hole: read-a-whiteout
     pub fn of(path: &Path) -> Result<Self, String> {
         let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Ok(Self::None) };
         let parent = || path.parent().unwrap_or(Path::new("")).to_owned();

@@ -55,6 +55,12 @@ impl CgroupPath {
 impl FromStr for CgroupPath {
     type Err = Error;
 
+    /// Reads a path: slashes that are too many are left out, and what leads elsewhere is refused.
+    ///
+    /// # Errors
+    /// The whole tree, more than [`DEEPEST`] components, a NUL or a newline, `.` and `..`, a component of more than 255
+    /// bytes, and names that begin with `cgroup.`.
+    // hole: read-group-path
     fn from_str(text: &str) -> Result<Self, Error> {
         let refuse = |reason| Err(Error::Path { path: text.to_owned(), reason });
         let components: Vec<&str> = text.split('/').filter(|component| !component.is_empty()).collect();

@@ -83,6 +83,7 @@ fn set(names: Option<&OciCapabilities>) -> Result<CapSet, Error> {
 ///
 /// # Errors
 /// A limit that this kernel does not have.
+// hole: limits-of-a-process
 pub fn limits_of_process(process: &Process) -> Result<Vec<ProcessStep>, Error> {
     let limits = process.rlimits().iter().flatten();
     limits

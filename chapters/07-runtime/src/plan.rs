@@ -174,6 +174,16 @@ pub fn exec_steps(
 }
 
 /// What `create` and `exec` end with: give everything up, and become the program.
+///
+/// The limits come first, while we may still raise one; the working directory before the user changes, who might not be let
+/// in; descriptors and signals before the filter, which might not let us; and after the confinement there is nothing but exec.
+///
+/// # Errors
+/// A limit, a label or a filter that the specification asks for and that cannot be had.
+///
+/// # References
+/// OCI runtime spec, config.md, "process"
+// hole: become-a-program
 fn become_program(
     spec: &Spec,
     process: &Process,
@@ -212,6 +222,7 @@ fn program_exists(process: &Process) -> Option<ProcessStep> {
 ///
 /// # Errors
 /// A path that is no namespace; a mount namespace that is not the container's own.
+// hole: namespaces-of-a-spec
 pub fn namespaces(spec: &Spec) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     for wanted in spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten() {

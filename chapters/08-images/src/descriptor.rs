@@ -100,6 +100,7 @@ impl Platform {
     /// How well an image for `self` runs on `machine`: `None` not at all, else the smaller the better.
     ///
     /// A missing variant means the architecture's usual one, and an arm image runs on every later variant.
+    // hole: platform-fits
     pub fn fits(&self, machine: &Platform) -> Option<u8> {
         if self.os != machine.os || self.architecture != machine.architecture {
             return None;
@@ -127,6 +128,11 @@ impl std::fmt::Display for Platform {
 impl std::str::FromStr for Platform {
     type Err = String;
 
+    /// Reads `OS/ARCHITECTURE[/VARIANT]`; `x86_64` and `aarch64` are taken for what the specification calls them.
+    ///
+    /// # Errors
+    /// Another number of parts, or one that is not made of letters, digits, `_`, `.` and `-`.
+    // hole: read-a-platform
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('/').collect();
         let (os, architecture, variant) = match parts[..] {

@@ -167,6 +167,7 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
 
 /// Is the first part a registry or the beginning of a path? It is a registry if it has a dot, a port or
 /// a capital letter (which no path may have), or is `localhost`.
+// hole: split-registry
 fn split_registry(name: &str) -> (String, String) {
     let (registry, repository) = match name.split_once('/') {
         Some((first, rest))

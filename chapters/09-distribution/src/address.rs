@@ -85,6 +85,7 @@ impl Origin {
     /// Whether a request that began at `self` may go on at `next`. From an encrypted
     /// conversation there is no way back to a plain one, and a stranger may not make us talk
     /// to servers that only this machine can reach.
+    // hole: may-lead-to
     pub fn may_lead_to(&self, next: &Origin) -> bool {
         let downgrade = self.tls && !next.tls;
         let inward = next.is_loopback() && !self.is_loopback();
@@ -107,6 +108,7 @@ impl fmt::Display for Origin {
 ///
 /// Registries send whole URLs and absolute paths; a relative path is refused, because a URL
 /// misunderstood is worse than one not followed.
+// hole: resolve-location
 pub fn resolve_location(asked: &Uri, location: &str) -> Option<Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         return Origin::of(asked)?.url(location).parse().ok();

@@ -93,6 +93,7 @@ pub fn choose_subnet(taken: &[Ipv4Net]) -> Result<Ipv4Net> {
 ///
 /// # Errors
 /// [`Error::BadSubnet`] for one that is too small, overlaps, or does not hold the gateway.
+// hole: check-a-subnet
 pub fn check_subnet(subnet: Ipv4Net, gateway: Option<Ipv4Addr>, taken: &[Ipv4Net]) -> Result<(Ipv4Net, Ipv4Addr)> {
     let bad = |reason: &str| Error::BadSubnet { subnet: subnet.to_string(), reason: reason.to_owned() };
     if subnet.prefix_len() > 29 || subnet.prefix_len() < 8 {
@@ -141,6 +142,7 @@ pub struct Pool {
 ///
 /// # Errors
 /// [`Error::BadAddress`] for an asked-for one that is taken or outside, [`Error::NoFreeAddress`].
+// hole: choose-an-address
 pub fn choose_address(
     network: &NetworkName,
     Pool { subnet, gateway, range }: Pool,

@@ -78,6 +78,7 @@ const WIDEST: u16 = 1024;
 ///
 /// # Errors
 /// [`Error::BadPort`] with the text and the part of it that does not fit.
+// hole: read-a-port
 pub fn parse(text: &str) -> Result<Vec<PortMapping>> {
     let bad = |reason: &str| Error::BadPort { text: text.to_owned(), reason: reason.to_owned() };
     let (rest, protocol) = match text.rsplit_once('/') {

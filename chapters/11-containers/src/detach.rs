@@ -20,6 +20,7 @@ impl DetachKeys {
     /// Takes what was typed; what belongs to the program is added to `typed`. True when the sequence is whole.
     ///
     /// Keys that begin the sequence are held back until the next one tells what they were.
+    // hole: filter-detach-keys
     pub fn filter(&mut self, keys: &[u8], typed: &mut Vec<u8>) -> bool {
         for key in keys {
             if self.sequence.get(self.matched) == Some(key) {
@@ -43,6 +44,10 @@ impl std::str::FromStr for DetachKeys {
     type Err = crate::error::Error;
 
     /// `ctrl-p,ctrl-q`, `ctrl-x,a`; the empty text means that no keys detach.
+    ///
+    /// # Errors
+    /// A key that is neither one letter nor `ctrl-` and one of `a-z @ [ \\ ] ^ _`.
+    // hole: read-detach-keys
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || {
             Self::Err::bad("--detach-keys", text, "keys are letters, or ctrl- and one of a-z @ [ \\ ] ^ _, with commas")

@@ -58,6 +58,7 @@ impl Unframer {
     ///
     /// # Errors
     /// A message when the bytes are no such stream: an unknown stream number or an absurd length.
+    // hole: take-frames-apart
     pub fn feed<E: From<String>>(
         &mut self,
         mut bytes: &[u8],

@@ -8,7 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::console::{self, Block};
 use crate::pages::{House, Page, broken_links};
-use crate::{item, placeholder};
+use crate::{generated, item, placeholder};
+
+/// One block in so many may be excused from being executed.
+const EXCUSED_AT_MOST: usize = 20;
 
 /// What to do with output that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +29,9 @@ pub struct Report {
     pub pages: usize,
     /// Blocks executed.
     pub executed: usize,
-    /// Blocks that were not, with the reasons that their pages give.
+    /// Blocks whose page says why they are not executed, anywhere.
+    pub excused: usize,
+    /// Blocks that were not executed here, with the reasons that their pages give.
     pub not_run: Vec<String>,
     /// Blocks whose output was rewritten.
     pub accepted: Vec<String>,
@@ -43,11 +48,18 @@ pub fn check(house: &House, changes: Changes) -> Result<Report> {
     let programs = build_programs(house, &pages)?;
     let mut report = Report { pages: pages.len(), ..Report::default() };
     for page in &pages {
-        if let Err(error) = item::expand(house.root(), &page.name, &page.text) {
+        let expanded = item::expand(house.root(), &page.name, &page.text);
+        if let Err(error) = expanded.and_then(|text| generated::expand(house, &page.name, &text)) {
             report.wrong.push(format!("{error:#}"));
         }
         report.wrong.extend(broken_links(page));
         check_blocks(page, &programs, changes, &mut report)?;
+    }
+    // A book that excuses itself too often has stopped being checked.
+    let blocks = report.executed + report.not_run.len();
+    if report.excused * EXCUSED_AT_MOST > blocks {
+        let share = format!("more than one in {EXCUSED_AT_MOST}");
+        report.wrong.push(format!("{} of {blocks} console blocks are excused: {share}", report.excused));
     }
     Ok(report)
 }
@@ -58,6 +70,7 @@ fn check_blocks(page: &Page, programs: &Path, changes: Changes, report: &mut Rep
         let place = format!("{}:{}", page.name, block.line);
         if let Some(reason) = &block.not_run {
             report.not_run.push(format!("{place}: {reason}"));
+            report.excused += 1;
             continue;
         }
         let directory = tempfile::Builder::new().prefix("book-").tempdir().context("no temporary directory")?;
@@ -157,7 +170,7 @@ fn package(word: &str) -> Option<&str> {
         // Groups and files are called after a chapter's program: `ch05-$PPID`.
         && word.get(4..)?.strip_prefix('-')?.starts_with(|c: char| c.is_ascii_alphabetic());
     match word {
-        "cooper" | "probe" => Some(word),
+        "cooper" | "lab" | "probe" => Some(word),
         "cooper-runtime" => Some("ch07-runtime"),
         _ => is_chapter.then_some(word),
     }

@@ -25,6 +25,8 @@ use anyhow::{Context, Result, ensure};
 use crate::placeholder;
 
 const REASON: &str = "<!-- not run:";
+/// The longest that one command may take, in seconds.
+const PATIENCE: &str = "60";
 const NEEDS: &str = "<!-- needs:";
 
 /// A block of a page.
@@ -139,6 +141,13 @@ pub fn example(command: &str) -> Option<(&str, &str)> {
     (word(package) && word(name)).then_some((package, name))
 }
 
+/// A command of the lab, as it is called here: what makes a workspace finds the sources, what works in one is there already.
+fn lab(command: &str) -> String {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let begun = command.replace("cargo run -q -p lab -- init ", &format!("lab -C {sources} init "));
+    begun.replace("cargo run -q -p lab -- ", "lab ")
+}
+
 /// Whether this machine has what the block needs.
 ///
 /// # Errors
@@ -166,19 +175,27 @@ pub fn open_up(directory: &Path) -> std::io::Result<()> {
 
 fn execute(command: &str, directory: &Path, programs: &Path) -> Result<Vec<String>> {
     // Cargo would find no workspace in the block's directory, and nothing to build.
-    let command = example(command).map_or(command, |(_, name)| name);
+    let command = example(command).map_or_else(|| lab(command), |(_, name)| name.to_owned());
     let mut path: OsString = programs.into();
     path.push(":");
     path.push(programs.join("examples"));
     path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("exec 2>&1\n{command}")).current_dir(directory).stdin(Stdio::null()).env_clear();
+    let mut shell = Command::new("timeout");
+    shell
+        .args(["--kill-after=5", PATIENCE, "sh", "-c"])
+        .arg(format!("exec 2>&1\n{command}"))
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .env_clear();
     shell.env("PATH", path).env("HOME", directory).env("COOPER_ROOT", directory.join("cooper-root"));
     shell.env("LC_ALL", "C.UTF-8").env("TERM", "dumb").env("COLUMNS", "100").env("RUST_BACKTRACE", "0");
-    let output = shell.output().context("cannot run sh")?;
+    let output = shell.output().context("cannot run timeout and sh")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
-    if !output.status.success() {
+    // timeout(1): it had to end the command.
+    if output.status.code() == Some(124) {
+        lines.push(format!("[ended after {PATIENCE} s]"));
+    } else if !output.status.success() {
         lines.push(format!("[exit {}]", output.status.code().map_or("signal".to_owned(), |code| code.to_string())));
     }
     Ok(lines)
@@ -219,6 +236,14 @@ mod tests {
         let found = blocks("a.md", "```console\n$ env | grep -c CARGO\n```\n").unwrap();
         let came_out = run(&found[0], directory.path(), directory.path()).unwrap();
         assert_eq!(came_out.commands[0].output, ["0", "[exit 1]"]);
+    }
+
+    #[test]
+    fn a_command_that_never_ends_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = blocks("a.md", "```console\n$ exit 124\n```\n").unwrap();
+        let came_out = run(&found[0], directory.path(), directory.path()).unwrap();
+        assert_eq!(came_out.commands[0].output, ["[ended after 60 s]"]);
     }
 
     #[test]

@@ -8,13 +8,15 @@
 //!
 //! 1. [`pages`]: the book's pages, and the links between them.
 //! 2. [`item`]: `{{#item FILE NAME}}`, the source of one function or type, found by syntax tree.
-//! 3. [`console`]: blocks of commands and their output; running them and accepting what they print.
-//! 4. [`placeholder`]: `[PID]` and its like: values that vary, by name.
-//! 5. [`check`]: everything at once.
-//! 6. [`render`]: mdbook as a library.
+//! 3. [`generated`]: tables of exercises, and of what is not executed.
+//! 4. [`console`]: blocks of commands and their output; running them and accepting what they print.
+//! 5. [`placeholder`]: `[PID]` and its like: values that vary, by name.
+//! 6. [`check`]: everything at once.
+//! 7. [`render`]: mdbook as a library.
 
 pub mod check;
 pub mod console;
+pub mod generated;
 pub mod item;
 pub mod pages;
 pub mod placeholder;

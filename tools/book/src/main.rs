@@ -72,8 +72,9 @@ fn report(house: &House, changes: Changes) -> Result<ExitCode> {
     for line in &report.accepted {
         println!("accepted {line}");
     }
-    let (pages, executed, skipped) = (report.pages, report.executed, report.not_run.len());
-    println!("{pages} pages, {executed} console blocks executed, {skipped} not run, {} wrong", report.wrong.len());
+    let (pages, executed, skipped, excused) = (report.pages, report.executed, report.not_run.len(), report.excused);
+    let wrong = report.wrong.len();
+    println!("{pages} pages, {executed} console blocks executed, {skipped} not run ({excused} excused), {wrong} wrong");
     Ok(if report.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use mdbook_driver::MDBook;
 use mdbook_driver::book::{Book, BookItem};
 
-use crate::item;
 use crate::pages::House;
+use crate::{generated, item};
 
 /// Renders the book into the directory that `book.toml` names; gives that directory.
 ///
@@ -32,7 +32,8 @@ pub fn expand(house: &House, book: &mut Book) -> Result<()> {
             && outcome.is_ok()
         {
             let page = chapter.source_path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-            match item::expand(house.root(), &page, &chapter.content) {
+            let expanded = item::expand(house.root(), &page, &chapter.content);
+            match expanded.and_then(|text| generated::expand(house, &page, &text)) {
                 Ok(text) => chapter.content = text,
                 Err(error) => outcome = Err(error),
             }

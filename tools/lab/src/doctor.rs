@@ -28,6 +28,25 @@ pub fn user_namespaces() -> Result<(), String> {
     }
 }
 
+/// Whether this user may make control groups where it stands.
+///
+/// # Errors
+/// Why not, and what would help.
+pub fn control_groups() -> Result<(), String> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let place = match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => format!("/sys/fs/cgroup{}", unified.unwrap_or("/")),
+        false => "/sys/fs/cgroup/pids".to_owned(),
+    };
+    match nix::unistd::access(place.as_str(), nix::unistd::AccessFlags::W_OK) {
+        Ok(()) => Ok(()),
+        Err(errno) => Err(format!(
+            "control groups: {place}: {errno}: run as root, or in `systemd-run --user --scope -p Delegate=yes`"
+        )),
+    }
+}
+
 fn program(name: &'static str) -> Finding {
     let version = Command::new(name).arg("--version").output();
     let finding = |grade, found: String, remedy| Finding { what: name, grade, found, remedy };

@@ -11,19 +11,27 @@
 //! 3. [`hole`]: finding a function's body by syntax tree, emptying it, filling it.
 //! 4. [`starter`]: `lab init` and `lab reset`.
 //! 5. [`sandbox`]: the namespace in which a reader's program runs, and its bounds.
-//! 6. [`observation`]: what was seen there, from inside and from outside.
-//! 7. [`verdict`]: what an observation means, told in the reader's words.
-//! 8. [`check`]: build, observe, judge.
-//! 9. [`verify`]: for authors: does each check catch what it says it catches?
-//! 10. [`doctor`]: what this machine can run.
+//! 6. [`scene`] and [`observation`]: what a check has at hand there, and what can be seen from outside.
+//! 7. [`question`]: what each check asks the kernel.
+//! 8. [`verdict`]: the outcome, told in the reader's words.
+//! 9. [`check`]: build, ask, judge.
+//! 10. [`progress`] and [`watch`]: how far a reader has come, and the loop that goes along.
+//! 11. [`verify`] and [`export`]: for authors and instructors.
+//! 12. [`doctor`]: what this machine can run.
 
 pub mod check;
 pub mod doctor;
 pub mod exercise;
+pub mod export;
 pub mod hole;
 pub mod observation;
+pub mod progress;
+pub mod question;
 pub mod sandbox;
+pub mod scene;
 pub mod starter;
+mod sys;
 pub mod verdict;
 pub mod verify;
+pub mod watch;
 pub mod workspace;

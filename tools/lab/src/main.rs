@@ -1,15 +1,20 @@
 //! `lab`: the exercises of Cooper.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use lab::exercise::Exercise;
+use lab::progress::Progress;
 use lab::verdict::Verdict;
 use lab::workspace::Workspace;
-use lab::{check, doctor, hole, sandbox, starter, verify};
+use lab::{check, doctor, export, hole, sandbox, starter, verify, watch};
 
 /// Exercises in the real code: fill a hole, and ask the kernel whether you did.
+///
+/// Without a command: watch. Checks the current exercise whenever you save, until you press q.
 #[derive(Debug, Parser)]
 #[command(name = "lab")]
 struct Arguments {
@@ -17,7 +22,7 @@ struct Arguments {
     #[arg(short = 'C', long, value_name = "DIR", default_value = ".", global = true)]
     directory: PathBuf,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -29,8 +34,10 @@ enum Command {
         /// A directory that does not exist yet, or is empty.
         dir: PathBuf,
     },
-    /// All exercises.
+    /// All exercises, and which of them have passed.
     List,
+    /// The statement of the first exercise that has not passed.
+    Next,
     /// The statement of one: the function's own documentation.
     Show { name: String },
     /// Check some exercises, or all; exit code 0 only if each of them passed.
@@ -38,21 +45,44 @@ enum Command {
     /// Three hints, one at a time: where to look, how to think, almost the code.
     Hint {
         name: String,
-        /// Which hint.
-        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
-        step: u8,
+        /// Which hint; the next one that you have not read, if none is named.
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=3))]
+        step: Option<u8>,
+    },
+    /// Your version beside the reference, once it has passed.
+    Diff { name: String },
+    /// How far you have come, as a picture.
+    Progress {
+        /// Write a page instead, for a class's wall.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// For instructors: a bundle for a class without a network, with no solutions in it.
+    Export {
+        /// A directory that does not exist yet, or is empty.
+        #[arg(long, value_name = "OUT")]
+        student: PathBuf,
+        /// Leave out the built book.
+        #[arg(long)]
+        no_book: bool,
     },
     /// The starter again; your version is saved.
     Reset { name: String },
     /// For authors: does each check catch what it says it catches?
     Verify {
+        /// Only these exercises.
+        names: Vec<String>,
         /// Print what each wrong answer is told.
         #[arg(long)]
         messages: bool,
     },
     /// The harness calls itself; not for people.
     #[command(hide = true)]
-    Inside { stage: String },
+    Inside {
+        stage: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -71,26 +101,44 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
-        Command::Doctor => return Ok(examine()),
-        Command::Inside { stage } => return sandbox::inside(stage),
+        Some(Command::Doctor) => return Ok(examine()),
+        Some(Command::Inside { stage, rest }) => return sandbox::inside(stage, rest),
         _ => {}
     }
     let workspace = Workspace::find(&arguments.directory)?;
-    match &arguments.command {
+    let Some(command) = &arguments.command else {
+        ensure!(workspace.is_readers(), "watching works in a workspace made by `lab init`: here nothing is left to do");
+        watch::watch(&workspace, &mut std::io::stdout())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    match command {
         Command::Init { dir } => {
             let exercises = starter::init(&workspace, dir)?;
             println!("{} is yours: {} to fill in.", dir.display(), holes(exercises.len()));
-            println!("Begin with:  cd {} && cargo run -q -p lab -- list", dir.display());
+            println!("Begin with:  cd {} && cargo run -q -p lab -- next", dir.display());
         }
         Command::List => list(&workspace)?,
-        Command::Show { name } => show(&workspace, name)?,
+        Command::Next => next(&workspace)?,
+        Command::Show { name } => show(&workspace, &workspace.exercise(name)?)?,
         Command::Check { names } => return check_all(&workspace, names),
-        Command::Hint { name, step } => println!("{}", workspace.exercise(name)?.hints[usize::from(step - 1)].trim()),
+        Command::Hint { name, step } => hint(&workspace, name, *step)?,
         Command::Reset { name } => {
             let saved = starter::reset(&workspace, &workspace.exercise(name)?)?;
             println!("{name} is a hole again; your version is in {}", saved.display());
         }
-        Command::Verify { messages } => return verify_all(&workspace, *messages),
+        Command::Diff { name } => diff(&workspace, name)?,
+        Command::Progress { html } => progress(&workspace, html.as_deref())?,
+        Command::Export { student, no_book } => {
+            let count = export::student(&workspace, student, !no_book)?;
+            println!(
+                "{}: {}, all dependencies{}, no solutions.",
+                student.display(),
+                holes(count),
+                if *no_book { "" } else { ", the book" }
+            );
+            println!("It builds with no network:  cd {} && cargo run -q -p lab -- next", student.display());
+        }
+        Command::Verify { names, messages } => return verify_all(&workspace, names, *messages),
         Command::Doctor | Command::Inside { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -101,22 +149,73 @@ fn holes(count: usize) -> String {
 }
 
 fn list(workspace: &Workspace) -> Result<()> {
+    let progress = Progress::of(workspace)?;
     for exercise in workspace.exercises()? {
         let (number, id, title) = (exercise.number(), &exercise.id, &exercise.title);
-        println!("chapter {number:2}  {id:16} {title} ({} points, {} minutes)", exercise.points, exercise.minutes);
+        let mark = if progress.record(id).passed { 'x' } else { ' ' };
+        println!(
+            "[{mark}] chapter {number:2}  {id:22} {title} ({} points, {} minutes)",
+            exercise.points, exercise.minutes
+        );
     }
     Ok(())
 }
 
-fn show(workspace: &Workspace, name: &str) -> Result<()> {
-    let exercise = workspace.exercise(name)?;
+fn next(workspace: &Workspace) -> Result<()> {
+    let exercises = workspace.exercises()?;
+    match Progress::of(workspace)?.next(&exercises) {
+        Some(exercise) => show(workspace, exercise),
+        None => {
+            println!("All {} exercises are passed: the engine is yours.", exercises.len());
+            Ok(())
+        }
+    }
+}
+
+fn show(workspace: &Workspace, exercise: &Exercise) -> Result<()> {
     let path = workspace.root().join(exercise.source());
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let hole = hole::find(&text, &exercise.hole)?;
+    let hole = hole::find(&text, &exercise.id)?;
     println!("{}: {}\n{}:{}\n", exercise.id, exercise.title, exercise.source().display(), hole.line);
     // In a reader's workspace the body is theirs; here it is the solution, which `show` keeps to itself.
     println!("{}...}}", &text[hole.item.start..hole.body.start]);
-    println!("\nlab hint {name} helps; lab check {name} asks the kernel.");
+    println!(
+        "\n`lab hint {0}` helps; `lab check {0}` asks the kernel; `lab` alone checks whenever you save.",
+        exercise.id
+    );
+    Ok(())
+}
+
+fn hint(workspace: &Workspace, name: &str, step: Option<u8>) -> Result<()> {
+    let exercise = workspace.exercise(name)?;
+    let mut progress = Progress::of(workspace)?;
+    let step = step.unwrap_or((progress.record(name).hints + 1).min(3));
+    println!("hint {step} of 3. {}", exercise.hints[usize::from(step - 1)].trim());
+    progress.note_hint(name, step)
+}
+
+fn diff(workspace: &Workspace, name: &str) -> Result<()> {
+    let exercise = workspace.exercise(name)?;
+    ensure!(workspace.is_readers(), "diff works in a workspace made by `lab init`: here there is nothing to compare");
+    ensure!(Progress::of(workspace)?.record(name).passed, "{name} has not passed yet: the reference is for afterwards");
+    let difference = starter::difference(workspace, &exercise)?;
+    match difference.is_empty() {
+        true => println!("{name}: yours and the reference are the same, letter by letter."),
+        false => print!("{difference}"),
+    }
+    Ok(())
+}
+
+fn progress(workspace: &Workspace, html: Option<&Path>) -> Result<()> {
+    let (exercises, progress) = (workspace.exercises()?, Progress::of(workspace)?);
+    match html {
+        None => print!("{}", progress.picture(&exercises)),
+        Some(path) => {
+            std::fs::write(path, progress.page(&exercises))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            println!("the picture is in {}", path.display());
+        }
+    }
     Ok(())
 }
 
@@ -126,8 +225,11 @@ fn check_all(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
         false => names.iter().map(|name| workspace.exercise(name)).collect::<Result<_>>()?,
     };
     let mut passed = 0;
+    let mut progress = Progress::of(workspace)?;
     for exercise in &exercises {
-        match check::check(workspace, exercise)? {
+        let verdict = check::check(workspace, exercise)?;
+        progress.note_check(&exercise.id, verdict == Verdict::Passed)?;
+        match verdict {
             Verdict::Passed => {
                 passed += 1;
                 println!("{}: passed", exercise.id);
@@ -139,8 +241,9 @@ fn check_all(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
     Ok(if passed == exercises.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn verify_all(workspace: &Workspace, messages: bool) -> Result<ExitCode> {
-    let trials = verify::verify(workspace, |trial| {
+fn verify_all(workspace: &Workspace, names: &[String], messages: bool) -> Result<ExitCode> {
+    let trials = verify::verify(workspace, |exercise| names.is_empty() || names.contains(&exercise.id))?;
+    for trial in &trials {
         match &trial.surprise {
             None => println!("ok    {}", trial.name),
             Some(surprise) => println!("WRONG {}: {surprise}", trial.name),
@@ -148,7 +251,7 @@ fn verify_all(workspace: &Workspace, messages: bool) -> Result<ExitCode> {
         if let (true, Verdict::Failed(failure)) = (messages, &trial.verdict) {
             println!("{failure}\n");
         }
-    })?;
+    }
     let wrong = trials.iter().filter(|trial| trial.surprise.is_some()).count();
     println!("{} trials, {wrong} wrong", trials.len());
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

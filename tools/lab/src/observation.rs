@@ -1,6 +1,4 @@
-//! What was seen of a reader's container: by a program inside it, and by the harness outside it.
-//!
-//! Plain data, so that what it means ([`verdict`](crate::verdict)) is a pure function that tests can feed.
+//! What a mount namespace shows to somebody who steps into it from outside.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -10,23 +8,6 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
-
-/// Everything that one run showed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observation {
-    /// What the reader's program wrote to its standard error, at most a few kilobytes.
-    pub errors: String,
-    /// How it ended, if it ended before the container lived.
-    pub ended: Option<String>,
-    /// The host's root as the harness sees it: one line of mountinfo.
-    pub host_root: String,
-    /// The mounts that the program inside sees, as lines of its mountinfo; empty if it never lived.
-    pub inside: Vec<String>,
-    /// The mounts of the container's mount namespace, seen from the namespace's own root.
-    pub namespace: Vec<String>,
-    /// Whether a file of the host, with a random name, can be opened from the namespace's own root.
-    pub marker_reachable: bool,
-}
 
 /// The two fields of a line of mountinfo that say *what* is mounted: device and directory on it.
 pub fn what(line: &str) -> Option<(&str, &str)> {

@@ -3,7 +3,7 @@
 //! A wrong answer must not hurt the machine. Three processes see to that:
 //!
 //! ```text
-//! lab check ─── lab (unshares, maps itself to root) ─── lab (pid 1 inside) ─── the reader's program
+//! lab check ─── lab (unshares, maps itself to root) ─── lab (pid 1 inside: asks) ─── the reader's program
 //!    │                        │                                │
 //!    └ waits, bounded         └ dies with its parent           └ its death kills everything inside
 //! ```
@@ -11,9 +11,11 @@
 //! The kernel itself cleans up: when pid 1 of a pid namespace ends, so does everything in it, and with the last process go the
 //! mounts. The bounds are on time, memory, processes and file sizes.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -27,84 +29,136 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid, getpid};
 use serde::{Deserialize, Serialize};
 
-use crate::observation::{self, Look, Observation};
+use crate::exercise::Exercise;
+use crate::observation;
+use crate::question;
+use crate::scene::{Scene, too_long};
+use crate::sys;
+use crate::verdict::{Asked, Failure, Stop, Verdict};
 
 /// The longest that a check may take after its program was built.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(25);
 
-/// What to run, and what to run it against. Plain data: it travels to the processes inside as JSON.
+/// What to run, and what to ask. Plain data: it travels to the processes inside as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     /// The reader's program.
     pub program: PathBuf,
-    /// Its arguments, with `{root}` and `{probe}` in them.
-    pub arguments: Vec<String>,
+    /// More for its environment; `lab verify` chooses bodies with it.
+    pub environment: Vec<(String, String)>,
     /// An empty directory of the host; inside, a tmpfs covers it.
     pub scratch: PathBuf,
-    /// A random name, so that nothing can be hard-coded: the marker's, and the reporting program's.
+    /// Where random names and numbers come from: nothing can be hard-coded.
+    pub seed: u64,
+    /// The probe's name, random as well.
     pub name: String,
     /// The mount namespace of whoever asks. To run in that one is refused.
     pub forbidden: u64,
+    /// The exercise's id.
+    pub id: String,
+    /// Its chapter.
+    pub number: u32,
+    /// Its file.
+    pub source: String,
+    /// What its function says while it is unwritten.
+    pub unwritten: String,
+    /// The questions to ask.
+    pub checks: Vec<String>,
 }
 
 impl Plan {
-    /// A plan for `program`, with fresh random names.
+    /// A plan to ask an exercise's questions of `program`. Without a seed, names and numbers are other in every run.
     ///
     /// # Errors
     /// This build has no static program to report from inside, or the kernel gives no random bytes.
-    pub fn new(program: PathBuf, arguments: Vec<String>, scratch: &Path) -> Result<Self> {
+    pub fn new(exercise: &Exercise, program: PathBuf, scratch: &Path, seed: Option<u64>) -> Result<Self> {
         ensure!(
             probe::IS_STATIC,
             "this machine has no static libc, so nothing can report from an empty root: install libc6-dev"
         );
-        let mut bytes = [0; 5];
-        getrandom::fill(&mut bytes).context("no random bytes")?;
-        let name = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let forbidden = namespace("mnt")?;
-        Ok(Self { program, arguments, scratch: scratch.to_owned(), name: format!("r{name}"), forbidden })
+        let seed = match seed {
+            Some(seed) => seed,
+            None => {
+                let mut bytes = [0; 8];
+                getrandom::fill(&mut bytes).context("no random bytes")?;
+                u64::from_ne_bytes(bytes)
+            }
+        };
+        Ok(Self {
+            program,
+            environment: Vec::new(),
+            scratch: scratch.to_owned(),
+            seed,
+            name: format!("r{:010x}", seed & 0xff_ffff_ffff),
+            forbidden: namespace("mnt")?,
+            id: exercise.id.clone(),
+            number: exercise.number(),
+            source: exercise.source().display().to_string(),
+            unwritten: exercise.unwritten(),
+            checks: exercise.checks.clone(),
+        })
     }
 
-    /// Runs the plan and gives back what was seen.
+    /// Runs the plan in its namespaces, bounded in time.
     ///
     /// # Errors
-    /// The harness itself failed: no user namespaces, or no time left.
-    pub fn run(&self) -> Result<Observation> {
+    /// The harness itself failed: no user namespaces.
+    pub fn run(&self) -> Result<Verdict> {
         let plan = serde_json::to_string(self)?;
         let mut outer = stage("outer", &plan)?;
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            if outer.try_wait().context("cannot wait for the harness")?.is_some() {
-                break;
-            }
+        while outer.try_wait().context("cannot wait for the harness")?.is_none() {
             if Instant::now() > deadline {
                 // Its child, pid 1 inside, dies with it, and everything inside with that.
                 outer.kill().context("cannot end the harness")?;
                 outer.wait().context("cannot wait for the harness")?;
-                bail!("no answer after {} s: the container was ended", PATIENCE.as_secs());
+                return self.judge(Err(too_long()));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(5));
         }
         let output = outer.wait_with_output().context("cannot read from the harness")?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let answer = text.lines().last().unwrap_or_default();
-        match serde_json::from_str(answer) {
-            Ok(seen) => Ok(seen),
+        match serde_json::from_str(text.lines().last().unwrap_or_default()) {
+            Ok(verdict) => Ok(verdict),
             Err(_) => bail!("{}", String::from_utf8_lossy(&output.stderr).trim()),
+        }
+    }
+
+    /// Where the marker lies: a file of the host, from inside a container.
+    pub fn marker(&self) -> PathBuf {
+        self.scratch.join(format!("{}.host", self.name))
+    }
+
+    /// Asks one question after the other, until an answer is wrong.
+    fn ask(&self) -> Result<Verdict> {
+        let scene = Scene::furnish(self.clone())?;
+        let all = self.checks.iter().try_for_each(|name| match question::named(name) {
+            Some(ask) => ask(&scene),
+            None => Err(Stop::Broken(anyhow::anyhow!("no check {name:?}"))),
+        });
+        self.judge(all)
+    }
+
+    fn judge(&self, asked: Asked) -> Result<Verdict> {
+        match asked {
+            Ok(()) => Ok(Verdict::Passed),
+            Err(Stop::Wrong(failure)) => Ok(Verdict::Failed(Failure { id: self.id.clone(), ..failure })),
+            Err(Stop::Broken(error)) => Err(error),
         }
     }
 }
 
 /// The process's own namespace of a kind, as an inode number.
 fn namespace(kind: &str) -> Result<u64> {
-    namespace_of("self", kind)
-}
-
-fn namespace_of(process: &str, kind: &str) -> Result<u64> {
-    let path = format!("/proc/{process}/ns/{kind}");
+    let path = format!("/proc/self/ns/{kind}");
     Ok(fs::metadata(&path).with_context(|| format!("cannot open {path}"))?.ino())
 }
 
-fn stage(name: &str, plan: &str) -> Result<Child> {
+/// Starts this program again, as another stage of the harness.
+///
+/// # Errors
+/// It cannot be started.
+pub fn stage(name: &str, plan: &str) -> Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command
         .args(["inside", name])
@@ -119,7 +173,7 @@ fn stage(name: &str, plan: &str) -> Result<Child> {
 ///
 /// # Errors
 /// A kernel call of the harness failed.
-pub fn inside(name: &str) -> Result<ExitCode> {
+pub fn inside(name: &str, rest: &[OsString]) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("prctl PR_SET_PDEATHSIG")?;
     let text = std::env::var("LAB_PLAN").context("only `lab check` calls this")?;
     let plan: Plan = serde_json::from_str(&text).context("only `lab check` calls this")?;
@@ -131,8 +185,33 @@ pub fn inside(name: &str) -> Result<ExitCode> {
             println!("{}", serde_json::to_string(&look)?);
             Ok(ExitCode::SUCCESS)
         }
+        Some(("apart", flags)) => {
+            unshare(CloneFlags::from_bits_retain(flags.parse()?)).context("unshare")?;
+            println!("apart");
+            loop {
+                nix::unistd::pause();
+            }
+        }
+        Some(("user", ids)) => become_user(ids, rest),
         _ => bail!("no stage {name:?}"),
     }
+}
+
+/// Becomes a program, as an ordinary user of a user namespace that maps no other.
+fn become_user(ids: &str, program: &[OsString]) -> Result<ExitCode> {
+    let (uid, gid) = ids.split_once(':').context("two ids")?;
+    unshare(CloneFlags::CLONE_NEWUSER).context("unshare CLONE_NEWUSER")?;
+    map_ids(&format!("{uid} 0 1"), &format!("{gid} 0 1"))?;
+    let (program, arguments) = program.split_first().context("no program")?;
+    // Its capabilities end here: whoever is not root has none after exec.
+    Err(Command::new(program).args(arguments).env_remove("LAB_PLAN").exec()).context("cannot run the program")
+}
+
+fn map_ids(users: &str, groups: &str) -> Result<()> {
+    // setgroups first: the kernel lets nobody write gid_map who could still drop a group that denies him something.
+    fs::write("/proc/self/setgroups", "deny").context("write /proc/self/setgroups")?;
+    fs::write("/proc/self/uid_map", users).context("write /proc/self/uid_map")?;
+    fs::write("/proc/self/gid_map", groups).context("write /proc/self/gid_map")
 }
 
 /// Makes the namespaces, becomes root in them, and starts their first process.
@@ -145,17 +224,14 @@ fn outer(plan: &str) -> Result<ExitCode> {
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWNET;
     unshare(all).context("this machine forbids user namespaces (`lab doctor` says why): unshare CLONE_NEWUSER")?;
-    // setgroups first: the kernel lets nobody write gid_map who could still drop a group that denies him something.
-    fs::write("/proc/self/setgroups", "deny").context("write /proc/self/setgroups")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("write /proc/self/uid_map")?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("write /proc/self/gid_map")?;
+    map_ids(&format!("0 {uid} 1"), &format!("0 {gid} 1"))?;
     let output = stage("first", plan)?.wait_with_output().context("cannot wait for pid 1")?;
     std::io::stdout().write_all(&output.stdout)?;
     std::io::stderr().write_all(&output.stderr)?;
     Ok(if output.status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Pid 1: prepares the scene, runs the reader's program, looks, and tells.
+/// Pid 1: prepares the scene, asks, and tells.
 fn first(plan: &Plan) -> Result<ExitCode> {
     ensure!(getpid().as_raw() == 1, "refused: not the first process of a pid namespace");
     ensure!(namespace("mnt")? != plan.forbidden, "refused: this is the host's mount namespace");
@@ -163,11 +239,12 @@ fn first(plan: &Plan) -> Result<ExitCode> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("make / private")?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    // The reader's own files are visible here, and a wrong answer may remove or fill what it can write to.
+    sys::make_all_read_only().context("mount_setattr / read-only (needs Linux 5.12)")?;
     mount(Some("proc"), "/proc", Some("proc"), quiet | MsFlags::MS_NOEXEC, none).context("mount proc on /proc")?;
     mount(Some("tmpfs"), &plan.scratch, Some("tmpfs"), quiet, Some("size=64m,mode=0755")).context("mount tmpfs")?;
-    plan.furnish()?;
-    let seen = plan.observe()?;
-    println!("{}", serde_json::to_string(&seen)?);
+    let verdict = plan.ask()?;
+    println!("{}", serde_json::to_string(&verdict)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -184,90 +261,4 @@ fn bound() -> Result<()> {
         setrlimit(resource, most, most).with_context(|| format!("setrlimit {resource:?}"))?;
     }
     Ok(())
-}
-
-impl Plan {
-    fn marker(&self) -> PathBuf {
-        self.scratch.join(format!("{}.host", self.name))
-    }
-
-    fn root(&self) -> PathBuf {
-        self.scratch.join("root")
-    }
-
-    /// A root with nothing but the reporting program and the directories that a container expects; beside it the marker.
-    fn furnish(&self) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        for directory in ["proc", "dev", "sys", "tmp", "etc"] {
-            fs::create_dir_all(self.root().join(directory)).context("cannot furnish the root")?;
-        }
-        let program = self.root().join(&self.name);
-        fs::write(&program, probe::PROBE).context("cannot write the reporting program")?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).context("cannot make it executable")?;
-        fs::write(self.marker(), "You should not be able to read this.\n").context("cannot write the marker")
-    }
-
-    fn observe(&self) -> Result<Observation> {
-        let mut seen = Observation { host_root: observation::own_root()?, ..Observation::default() };
-        let fill = |argument: &String| {
-            argument.replace("{root}", &self.root().to_string_lossy()).replace("{probe}", &format!("/{}", self.name))
-        };
-        let mut command = Command::new(&self.program);
-        command.args(self.arguments.iter().map(fill)).env_remove("LAB_PLAN").env("RUST_BACKTRACE", "0");
-        // Whatever it leaves lying about goes with the tmpfs.
-        command.env("TMPDIR", &self.scratch);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
-        let mut report = String::new();
-        let output = child.stdout.take().context("no standard output")?.take(1 << 20);
-        BufReader::new(output).read_line(&mut report).context("cannot read the report")?;
-        if report.starts_with('{') {
-            let report: serde_json::Value = serde_json::from_str(&report).context("the probe's report is cut off")?;
-            let pid = find(&self.name)?;
-            // The probe's own word, held against ours: else something else than the probe answered.
-            let theirs = report["namespaces"]["mnt"].as_u64();
-            ensure!(theirs == Some(namespace_of(&pid.to_string(), "mnt")?), "the report is not the probe's");
-            seen.inside = lines(&format!("/proc/{pid}/mountinfo"))?;
-            let look = self.look(pid)?;
-            seen.namespace = look.mounts;
-            seen.marker_reachable = look.marker_reachable;
-            return Ok(seen);
-        }
-        let mut errors = Vec::new();
-        child
-            .stderr
-            .take()
-            .context("no standard error")?
-            .take(8 << 10)
-            .read_to_end(&mut errors)
-            .context("cannot read its errors")?;
-        seen.errors = String::from_utf8_lossy(&errors).into_owned();
-        seen.ended = Some(format!("the program ended: {}", child.wait().context("cannot wait for it")?));
-        Ok(seen)
-    }
-
-    /// Looks from a process of its own, because whoever enters a mount namespace does not come back.
-    fn look(&self, pid: u32) -> Result<Look> {
-        let child = stage(&format!("look:{pid}"), &serde_json::to_string(self)?)?;
-        let output = child.wait_with_output().context("cannot wait for the look")?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("cannot look into the container: {}", told.trim()))
-    }
-}
-
-fn lines(path: &str) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    Ok(text.lines().map(str::to_owned).collect())
-}
-
-/// The process whose program has the random name.
-fn find(name: &str) -> Result<u32> {
-    for entry in fs::read_dir("/proc").context("cannot list /proc")?.flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
-        if fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name) {
-            return Ok(pid);
-        }
-    }
-    bail!("the reporting program said that it lives, but /proc does not show it")
 }

@@ -1,5 +1,6 @@
 //! `lab init`: a workspace of the reader's own. `lab reset`: the starter again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,14 +24,19 @@ pub fn init(from: &Workspace, to: &Path) -> Result<Vec<Exercise>> {
         ensure!(entries.next().is_none(), "{} exists and is not empty", to.display());
     }
     let exercises = from.exercises()?;
-    copy(from.root(), to)?;
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    lay_out(to, &sources(from)?)?;
     for exercise in &exercises {
         punch(to, exercise)?;
     }
     fs::create_dir_all(to.join(MARK)).context("cannot make .lab")?;
     fs::write(to.join(MARK).join("README"), "`lab` keeps your saved answers here.\n")
         .context("cannot write to .lab")?;
-    commit(to)?;
+    // Where `lab diff` finds the reference, as long as it is there.
+    let origin = from.root().to_string_lossy();
+    fs::write(to.join(MARK).join("origin"), format!("{origin}\n")).context("cannot write to .lab")?;
+    fs::write(to.join(MARK).join(".gitignore"), "*\n").context("cannot write to .lab")?;
+    commit(to, "Start: the sources, with holes")?;
     Ok(exercises)
 }
 
@@ -42,7 +48,7 @@ pub fn reset(workspace: &Workspace, exercise: &Exercise) -> Result<PathBuf> {
     ensure!(workspace.is_readers(), "reset works in a workspace made by `lab init`: here it would delete the solution");
     let path = workspace.root().join(exercise.source());
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let hole = hole::find(&text, &exercise.hole).with_context(|| format!("in {}", path.display()))?;
+    let hole = hole::find(&text, &exercise.id).with_context(|| format!("in {}", path.display()))?;
     let saved = first_free(&workspace.root().join(MARK), &exercise.id);
     fs::write(&saved, &text[hole.item.clone()]).with_context(|| format!("cannot save {}", saved.display()))?;
     punch(workspace.root(), exercise)?;
@@ -56,7 +62,7 @@ pub fn reset(workspace: &Workspace, exercise: &Exercise) -> Result<PathBuf> {
 pub fn replace_body(root: &Path, exercise: &Exercise, body: &str) -> Result<()> {
     let path = root.join(exercise.source());
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let hole = hole::find(&text, &exercise.hole).with_context(|| format!("in {}", path.display()))?;
+    let hole = hole::find(&text, &exercise.id).with_context(|| format!("in {}", path.display()))?;
     fs::write(&path, hole::fill(&text, &hole, body)).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -69,27 +75,102 @@ fn first_free(directory: &Path, id: &str) -> PathBuf {
     candidates.into_iter().find(|path| !path.exists()).unwrap_or_else(|| directory.join(id))
 }
 
-/// Copies what git tracks. Solutions that stand apart from the code, the mutants, stay behind.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let listed = git(from, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
-    for name in listed.split('\0').filter(|name| !name.is_empty()) {
-        let (source, target) = (from.join(name), to.join(name));
-        if name.contains("/lab/mutants/") || !source.is_file() {
+/// Files by their paths below a workspace.
+pub type Sources = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What git tracks, or would. Solutions that stand apart from the code, the mutants, stay behind.
+///
+/// # Errors
+/// Git is missing, or a file cannot be read.
+pub fn sources(from: &Workspace) -> Result<Sources> {
+    let listed = git(from.root(), &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+    let mut sources = Sources::new();
+    for name in listed.split('\0').filter(|name| !name.is_empty() && !name.ends_with("/lab/mutants.toml")) {
+        let path = from.root().join(name);
+        if path.is_file() {
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            sources.insert(name.into(), bytes);
+        }
+    }
+    Ok(sources)
+}
+
+/// Writes the sources below `to`, and removes sources that are not among them. Files that are right already are left
+/// alone: cargo compiles again what is newer than what it compiled.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn lay_out(to: &Path, sources: &Sources) -> Result<()> {
+    for (name, bytes) in sources {
+        let path = to.join(name);
+        if fs::read(&path).is_ok_and(|there| there == *bytes) {
             continue;
         }
-        let parent = target.parent().context("a file without a directory")?;
+        let parent = path.parent().context("a file without a directory")?;
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-        fs::copy(&source, &target).with_context(|| format!("cannot copy {name}"))?;
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let listed: BTreeSet<PathBuf> = sources.keys().map(|name| to.join(name)).collect();
+    sweep(to, &listed)
+}
+
+/// Removes files below `directory` that are not listed; a `target` that somebody built there stays.
+fn sweep(directory: &Path, listed: &BTreeSet<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name() != "target" && entry.file_name() != ".git" {
+                sweep(&path, listed)?;
+            }
+        } else if !listed.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
 
-fn commit(root: &Path) -> Result<()> {
+/// Commits what was added to a workspace that [`init`] has just made.
+///
+/// # Errors
+/// Git refuses.
+pub fn commit_again(root: &Path, message: &str) -> Result<()> {
+    commit(root, message)
+}
+
+/// The reader's function beside the reference, as a unified difference.
+///
+/// # Errors
+/// The workspace does not know where its reference is, or that is gone.
+pub fn difference(workspace: &Workspace, exercise: &Exercise) -> Result<String> {
+    let origin = workspace.root().join(MARK).join("origin");
+    let origin = fs::read_to_string(&origin).unwrap_or_default();
+    ensure!(!origin.is_empty(), "this workspace has no reference to compare with: it was made for a class");
+    let item = |root: &Path| -> Result<String> {
+        let path = root.join(exercise.source());
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let hole = hole::find(&text, &exercise.id).with_context(|| format!("in {}", path.display()))?;
+        Ok(format!("{}\n", &text[hole.item]))
+    };
+    let place = tempfile::tempdir().context("no temporary directory")?;
+    for (name, text) in [("mine.rs", item(workspace.root())?), ("reference.rs", item(Path::new(origin.trim()))?)] {
+        fs::write(place.path().join(name), text).context("cannot write a file to compare")?;
+    }
+    let mut command = Command::new("git");
+    command.current_dir(place.path()).args(["diff", "--no-index", "--no-color", "mine.rs", "reference.rs"]);
+    let output = command.output().context("cannot run git: is it installed?")?;
+    // The first lines name the two files and their hashes.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().skip_while(|line| !line.starts_with("---")).map(|line| format!("{line}\n")).collect())
+}
+
+fn commit(root: &Path, what: &str) -> Result<()> {
     git(root, &["init", "--quiet", "--initial-branch=main"])?;
     git(root, &["add", "--all"])?;
     // A reader may have no name in git's configuration yet; the first commit is the lab's.
     let author = ["-c", "user.name=lab", "-c", "user.email=lab@localhost", "-c", "commit.gpgsign=false"];
-    let message = ["commit", "--quiet", "--message", "Start: the sources, with holes"];
+    let message = ["commit", "--quiet", "--message", what];
     git(root, &[author.as_slice(), message.as_slice()].concat())?;
     Ok(())
 }

@@ -1,0 +1,37 @@
+//! The one call of the harness that no library has: attributes for a whole tree of mounts at once.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// `struct mount_attr` of the kernel.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Makes `/` and all that is mounted below it read-only, for the calling process's mount namespace.
+///
+/// # Errors
+/// Those of mount_setattr(2): ENOSYS before Linux 5.12.
+///
+/// # References
+/// mount_setattr(2), AT_RECURSIVE
+pub(crate) fn make_all_read_only() -> Result<(), Errno> {
+    let attr = MountAttr { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, user_namespace: 0 };
+    // SAFETY: the path is a C string, `attr` is as large as the size that is given, and both outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
