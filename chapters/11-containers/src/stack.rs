@@ -103,6 +103,13 @@ impl<'a> Stack<'a> {
         layers::changes(&upper, &self.overlay()?.lower).doing("compare", self.record.id.short())
     }
 
+    /// Writes what the container has changed as a layer's archive.
+    pub(crate) fn archive_changes(&self, out: impl std::io::Write) -> Result<()> {
+        let upper = Root::open(&self.upper()?)?;
+        layers::diff(&upper, &self.overlay()?.lower, out).doing("archive", self.record.id.short())?;
+        Ok(())
+    }
+
     /// The directory of what it has changed, in overlayfs's own form.
     pub(crate) fn upper(&self) -> Result<PathBuf> {
         // The kernel's way needs nothing; nor does it need the image's layers to be there.
