@@ -12,7 +12,6 @@ use std::io::Write;
 
 use images::{ContainerConfig, History, Image, ImageConfig, Reference};
 use jiff::Timestamp;
-use rootfs::Root;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
@@ -135,11 +134,8 @@ impl Engine {
 
     /// The container's own changes in the image store.
     fn changes_as_layer(&self, container: &Container) -> Result<(layers::DiffId, images::Descriptor)> {
-        let stack = Stack::of(container, self.snapshots());
-        let upper = Root::open(&stack.upper()?)?;
-        let lower = stack.overlay()?.lower;
         let mut layer = self.store().layer_writer().doing("write", "a layer")?;
-        layers::diff(&upper, &lower, &mut layer).doing("archive", container.name())?;
+        Stack::of(container, self.snapshots()).archive_changes(&mut layer)?;
         layer.commit().doing("write", "a layer")
     }
 

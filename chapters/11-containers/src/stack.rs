@@ -65,7 +65,7 @@ impl<'a> Stack<'a> {
     }
 
     /// The same as layers, topmost first.
-    pub(crate) fn overlay(&self) -> Result<Overlay> {
+    fn overlay(&self) -> Result<Overlay> {
         let mut lower = vec![self.directory.join("init")];
         lower.extend(self.image()?);
         let upper_work = Some((self.directory.join("upper"), self.directory.join("work")));
@@ -101,6 +101,13 @@ impl<'a> Stack<'a> {
         let upper = Root::open(&self.upper()?)?;
         // What the engine put into `init/` is there for the container, and so no change of its own.
         layers::changes(&upper, &self.overlay()?.lower).doing("compare", self.record.id.short())
+    }
+
+    /// Writes what the container has changed as a layer's archive.
+    pub(crate) fn archive_changes(&self, out: impl std::io::Write) -> Result<()> {
+        let upper = Root::open(&self.upper()?)?;
+        layers::diff(&upper, &self.overlay()?.lower, out).doing("archive", self.record.id.short())?;
+        Ok(())
     }
 
     /// The directory of what it has changed, in overlayfs's own form.

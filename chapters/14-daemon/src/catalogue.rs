@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use containers::events::Event;
 use containers::{All, Engine};
 use images::archive::Saved;
-use images::{Collected, Image, Named, Parts, Reference};
+use images::{Collected, ContainerConfig, Image, Named, Parts, Reference};
 use jiff::Timestamp;
 use layers::DiffId;
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ impl Listed {
             "Comment": config.history.last().and_then(|step| step.comment.as_deref()).unwrap_or(""),
             "Created": config.created,
             "Author": config.author.as_deref().unwrap_or(""),
-            "Config": config.config,
+            "Config": configuration(&config.config),
             "Architecture": config.architecture,
             "Os": config.os,
             "DockerVersion": config.other.get("docker_version").and_then(Value::as_str).unwrap_or(""),
@@ -156,6 +156,19 @@ impl Listed {
         all.dedup();
         all
     }
+}
+
+/// An image's configuration with every field that docker always shows: templates ask for them by name.
+fn configuration(config: &ContainerConfig) -> Value {
+    let mut all = json!({
+        "Hostname": "", "Domainname": "", "User": "", "AttachStdin": false, "AttachStdout": false,
+        "AttachStderr": false, "Tty": false, "OpenStdin": false, "StdinOnce": false, "Env": null, "Cmd": null,
+        "Image": "", "Volumes": null, "WorkingDir": "", "Entrypoint": null, "OnBuild": null, "Labels": null,
+    });
+    if let (Value::Object(all), Value::Object(said)) = (&mut all, json!(config)) {
+        all.extend(said);
+    }
+    all
 }
 
 /// What the removal of an image did, in order: the lines that `rmi` prints.

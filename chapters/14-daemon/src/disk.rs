@@ -196,6 +196,9 @@ pub const PRUNE_FILTERS: [&str; 4] = ["dangling", "until", "label", "label!"];
 /// # Errors
 /// 400 for a filter's value that makes no sense; those of the store.
 pub fn prune_images(engine: &Engine, unused: Unused, filters: &Filters) -> Result<PrunedImages, ApiError> {
+    // Docker's way to say "all".
+    let named_too = filters.values("dangling").iter().any(|value| matches!(value.as_str(), "0" | "false"));
+    let unused = if named_too { Unused::All } else { unused };
     let until = filters.values("until").first().map(|text| moment(text, Timestamp::now())).transpose()?;
     let mut pruned = PrunedImages::default();
     let catalogue::Survey { sound, damaged } = catalogue::survey(engine)?;
@@ -293,9 +296,7 @@ fn volume_json(used: &VolumeUsage) -> Value {
 /// `POST /images/prune`: those without a name, or with `dangling=false` all that no container uses.
 pub async fn prune(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Value>, ApiError> {
     let filters = Filters::parse(&query, &PRUNE_FILTERS)?;
-    let all = filters.values("dangling").iter().any(|value| matches!(value.as_str(), "0" | "false"));
-    let unused = if all { Unused::All } else { Unused::Dangling };
-    let pruned = api.call(move |engine| prune_images(engine, unused, &filters)).await?;
+    let pruned = api.call(move |engine| prune_images(engine, Unused::Dangling, &filters)).await?;
     let lines: Vec<Value> = pruned.removed.iter().map(Removed::json).collect();
     Ok(Json(json!({ "ImagesDeleted": lines, "SpaceReclaimed": pruned.bytes })))
 }

@@ -31,7 +31,7 @@ use crate::container::local;
 use crate::engine::Api;
 use crate::error::ApiError;
 use crate::pieces::{self, Sender};
-use crate::query::{Query, text};
+use crate::query::{Filters, Query, number, text};
 
 /// Bytes of a layer between two reports: a client redraws its line at each.
 const STRIDE: u64 = 512 << 10;
@@ -79,6 +79,41 @@ pub async fn push(api: Arc<Api>, name: String, query: &Query, headers: &HeaderMa
         } }));
         Ok(())
     }))
+}
+
+/// `GET /images/search?term=WORD&limit=N`, in the registry that stands before the word, else in docker.io.
+///
+/// # Errors
+/// 400 for a filter's value that makes no sense; what the registry says.
+pub async fn search(
+    State(api): State<Arc<Api>>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<axum::Json<Vec<Value>>, ApiError> {
+    let term = text(&query, "term").ok_or_else(|| ApiError::bad_request("term: nothing is looked for"))?;
+    let limit = number(&query, "limit")?.unwrap_or(25);
+    let limit = usize::try_from(limit).ok().filter(|limit| (1..=100).contains(limit));
+    let limit = limit.ok_or_else(|| ApiError::bad_request("limit: it is out of the range of [1, 100]"))?;
+    let filters = Filters::parse(&query, &["is-official", "stars"])?;
+    let stars = filters.values("stars").iter().map(|value| value.parse::<u64>()).max_by_key(|stars| stars.clone().ok());
+    let stars = stars.transpose().map_err(|_| ApiError::bad_request("invalid filter 'stars'"))?.unwrap_or(0);
+    let (registry, word) = match term.split_once('/') {
+        Some((host, word)) if host.contains(['.', ':']) || host == "localhost" => (host.to_owned(), word.to_owned()),
+        _ => ("docker.io".to_owned(), term.to_owned()),
+    };
+    // Any repository of the registry: its login is what matters.
+    let client = client(&headers, &reference(&format!("{registry}/x"), None)?)?;
+    let found = api.call(move |_| Ok(distribution::search(&client, &registry, &word, limit)?)).await?;
+    let is_asked = |one: &distribution::Found| {
+        one.stars >= stars && filters.pass("is-official", |value| matches!(value, "1" | "true") == one.official)
+    };
+    let line = |one: &distribution::Found| {
+        json!({
+            "name": one.name, "description": one.description, "star_count": one.stars, "is_official": one.official,
+            "is_automated": false,
+        })
+    };
+    Ok(axum::Json(found.iter().filter(|one| is_asked(one)).map(line).collect()))
 }
 
 /// A name that may be left out.

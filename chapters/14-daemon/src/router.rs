@@ -65,6 +65,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/images/prune", post(disk::prune))
         .route("/build/prune", post(disk::prune_builds))
         .route("/images/create", post(pull::create))
+        .route("/images/search", get(pull::search))
         .route("/images/get", get(archive::save))
         .route("/images/load", post(archive::load))
         .route("/images/{*name}", get(image::get).post(image::post).delete(image::remove))

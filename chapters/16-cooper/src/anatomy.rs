@@ -98,9 +98,12 @@ impl Tree {
 /// The image in one line.
 pub(crate) fn headline(image: &Image, anatomy: &Anatomy) -> String {
     format!(
-        "image {}: {} layers, {} in files, {} wasted: {}% can be seen",
+        "image {}: {}, {} in files, {} wasted: {}% can be seen",
         image.id.short(),
-        anatomy.layers.len(),
+        match anatomy.layers.len() {
+            1 => "1 layer".to_owned(),
+            count => format!("{count} layers"),
+        },
         words::size(anatomy.size()),
         words::size(anatomy.wasted()),
         anatomy.efficiency(),

@@ -139,6 +139,39 @@ fn docker_saves_loads_and_reads_the_history() {
 }
 
 #[test]
+fn docker_searches_a_registry() {
+    let programs = ["docker", "docker-registry"].iter().all(|program| process::needs::program(program));
+    if !process::needs::root() || !programs {
+        return;
+    }
+    let daemon = Daemon::start();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let config = daemon.root.path().join("registry.yml");
+    let storage = daemon.root.path().join("registry");
+    let text = format!(
+        "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\nhttp: {{ addr: \"{address}\" }}\n",
+        storage.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut registry = Command::new("docker-registry").arg("serve").arg(&config).stderr(Stdio::null()).spawn().unwrap();
+    while std::net::TcpStream::connect(&address).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let (ours, other) = (format!("{address}/me/greeting:1"), format!("{address}/me/other:1"));
+    daemon.ok(&["pull", "-q", "hello"]);
+    for name in [&ours, &other] {
+        daemon.ok(&["tag", "hello", name]);
+        daemon.ok(&["push", "-q", name]);
+    }
+    let found = daemon.docker(&["search", "--format", "{{.Name}}", &format!("{address}/greet")]);
+    registry.kill().unwrap();
+    registry.wait().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "me/greeting\n", "{}", String::from_utf8_lossy(&found.stderr));
+}
+
+#[test]
 fn docker_commits_exports_imports_counts_and_prunes() {
     if !process::needs::root() || !process::needs::program("docker") {
         return;
