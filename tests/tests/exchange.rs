@@ -35,6 +35,33 @@ fn there_and_back(cooper: &Cooper, peers: &Containers, image: &str) -> String {
     back
 }
 
+/// busybox with one layer more, in each form that layers and manifests come in, as `ADDRESS/FORM:1`.
+fn push_forms(peers: &Containers, dir: &Path, address: &str) {
+    let remote = |name: &str| format!("docker://{address}/{name}:1");
+    for (name, flags, layer) in [
+        ("schema2", &["--format", "v2s2"][..], "vnd.docker.image.rootfs.diff.tar.gzip"),
+        ("zstd", &["--format", "oci", "--compression-format", "zstd"], "image.layer.v1.tar+zstd"),
+    ] {
+        // A layer of its own: one that the registry has already would be taken, however it was compressed.
+        fs::write(dir.join("containers/note"), name).unwrap();
+        let container = peers.buildah(&["from", "busybox:1"]).ok();
+        peers.buildah(&["copy", "--quiet", container.trim(), "note", "/note"]).ok();
+        peers.buildah(&["commit", "--quiet", "--squash", "--rm", container.trim(), name]).ok();
+        let ends = [name, &remote(name)];
+        peers.buildah(&[&["push", "--quiet", "--tls-verify=false"], flags, &ends].concat()).ok();
+        let raw = peers.skopeo(&["inspect", "--raw", "--tls-verify=false", &remote(name)]).ok();
+        assert!(raw.contains(layer), "{name}: {raw}");
+    }
+    // Only a directory takes layers that are not compressed; from there they go as they are.
+    let loose = format!("dir:{}", dir.join("loose").display());
+    let unpack = ["copy", "--quiet", "--src-tls-verify=false", "--dest-decompress", &remote("zstd"), &loose];
+    peers.skopeo(&unpack).ok();
+    let send = ["copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", &loose, &remote("plain")];
+    peers.skopeo(&send).ok();
+    let raw = peers.skopeo(&["inspect", "--raw", "--tls-verify=false", &remote("plain")]).ok();
+    assert!(raw.contains("image.layer.v1.tar\""), "{raw}");
+}
+
 #[test]
 fn images_of_all_tools_and_forms_run_here_and_go_back_unchanged() {
     if !all_there(&["docker-registry", "skopeo", "podman", "buildah", "umoci", "busybox"]) {
@@ -46,14 +73,7 @@ fn images_of_all_tools_and_forms_run_here_and_go_back_unchanged() {
     let address = registry.address();
     peers.push_busybox(address);
     let remote = |name: &str| format!("docker://{address}/{name}:1");
-    for (name, flags) in [
-        ("schema2", &["--format", "v2s2"][..]),
-        ("zstd", &["--format", "oci", "--compression-format", "zstd"]),
-        ("plain", &["--format", "oci", "--disable-compression"]),
-    ] {
-        let ends = ["busybox:1", &remote(name)];
-        peers.buildah(&[&["push", "--quiet", "--tls-verify=false"], flags, &ends].concat()).ok();
-    }
+    push_forms(&peers, place.path(), address);
     let busybox = format!("{address}/busybox:1");
     peers.podman(&["pull", "--quiet", "--tls-verify=false", &busybox]).ok();
     peers.podman(&["push", "--quiet", "--tls-verify=false", &busybox, &remote("podman")]).ok();

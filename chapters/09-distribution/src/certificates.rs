@@ -29,6 +29,10 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// What it means that there is no directory for a registry.
+const ABSENT: [io::ErrorKind; 3] =
+    [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::PermissionDenied];
+
 /// What the `certs.d` directories say about one registry.
 #[derive(Default)]
 pub(crate) struct Trust {
@@ -61,9 +65,8 @@ impl Trust {
     fn add(&mut self, dir: &Path) -> Result<()> {
         let wrong = |error: io::Error| Error::configuration(dir, error.to_string());
         let entries = match fs::read_dir(dir) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(());
-            }
+            // What only root may see is not meant for us.
+            Err(error) if ABSENT.contains(&error.kind()) => return Ok(()),
             entries => entries.map_err(wrong)?,
         };
         let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map_err(wrong)?;

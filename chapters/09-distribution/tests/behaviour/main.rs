@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authority;
+mod concurrency;
 mod debian_registry;
 mod exchange;
 mod hostile;
@@ -13,6 +14,5 @@ mod scripted;
 #[path = "../hostile/server.rs"]
 #[allow(dead_code)]
 mod server;
-mod shared;
 mod token;
 mod uploads;
