@@ -3,20 +3,21 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::narrate::{TARGET, Told};
+use crate::narrate::{self, TARGET, Told};
 
 /// How narration is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people: chapter, call, subject, purpose, manual page.
     Story,
-    /// One JSON object a line, with `at_us`, microseconds since the program began to listen.
+    /// One JSON object a line, with `at_us`, microseconds since the program began to listen: of a child's steps, when it
+    /// took them.
     Json,
 }
 
@@ -60,12 +61,13 @@ pub fn install(format: Format) {
 /// The first call of a process counts, of this and of [`install`]; later ones change nothing.
 pub fn install_listener(hear: impl Fn(&Told, Duration) + Send + Sync + 'static) {
     // The only error is that a subscriber is installed already, and then that one stays.
-    let _ = tracing::subscriber::set_global_default(Teller { hear, began: Instant::now() });
+    let _ = tracing::subscriber::set_global_default(Teller { hear, began: narrate::now() });
 }
 
 struct Teller<F> {
     hear: F,
-    began: Instant,
+    /// Nanoseconds of the monotonic clock.
+    began: u64,
 }
 
 impl<F: Fn(&Told, Duration) + Send + Sync + 'static> Subscriber for Teller<F> {
@@ -80,9 +82,11 @@ impl<F: Fn(&Told, Duration) + Send + Sync + 'static> Subscriber for Teller<F> {
             subject: String::new(),
             purpose: String::new(),
             man: String::new(),
+            at: None,
         };
         event.record(&mut told);
-        (self.hear)(&told, self.began.elapsed());
+        let at = told.at.take().unwrap_or_else(narrate::now);
+        (self.hear)(&told, Duration::from_nanos(at.saturating_sub(self.began)));
     }
 
     // Narration uses no spans.
@@ -97,8 +101,10 @@ impl<F: Fn(&Told, Duration) + Send + Sync + 'static> Subscriber for Teller<F> {
 
 impl Visit for Told {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "chapter" {
-            self.chapter = u8::try_from(value).unwrap_or_default();
+        match field.name() {
+            "chapter" => self.chapter = u8::try_from(value).unwrap_or_default(),
+            "at" => self.at = Some(value),
+            _ => {}
         }
     }
 
@@ -121,7 +127,7 @@ impl Visit for Told {
 
 /// `ch 3  pivot_root   make the image's directory the root: /tmp/x   [pivot_root(2)]`
 fn story(told: &Told) -> String {
-    let Told { chapter, call, subject, purpose, man } = told;
+    let Told { chapter, call, subject, purpose, man, .. } = told;
     let colon = if subject.is_empty() { "" } else { ": " };
     format!("ch {chapter:<2} {call:<18} {purpose}{colon}{subject}  [{man}]\n")
 }
@@ -144,6 +150,7 @@ mod tests {
             subject: "/tmp/x".into(),
             purpose: "change the root".into(),
             man: "pivot_root(2)".into(),
+            at: None,
         };
         assert_eq!(story(&told), "ch 3  pivot_root         change the root: /tmp/x  [pivot_root(2)]\n");
     }

@@ -28,6 +28,16 @@ pub struct Told {
     pub purpose: String,
     /// Where to read more: `pivot_root(2)`.
     pub man: String,
+    /// When, where that was not the moment of hearing it: a child's steps are heard later than they are taken. Nanoseconds
+    /// of the monotonic clock, which parent and child share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+}
+
+/// The monotonic clock, in nanoseconds.
+pub(crate) fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
 
 /// Where narration goes from this process: the parent's subscriber, nowhere, or a descriptor.
@@ -68,6 +78,7 @@ pub fn tell(chapter: u8, call: &'static str, man: &'static str, purpose: &'stati
                 subject: text.as_str().to_owned(),
                 purpose: purpose.to_owned(),
                 man: man.to_owned(),
+                at: Some(now()),
             };
             crate::channel::told_by_child(fd, told);
         }
@@ -80,7 +91,7 @@ impl Told {
         tracing::event!(
             target: TARGET, tracing::Level::INFO,
             chapter = self.chapter, call = self.call.as_str(), subject = %self.subject,
-            purpose = self.purpose.as_str(), man = self.man.as_str(),
+            purpose = self.purpose.as_str(), man = self.man.as_str(), at = self.at.unwrap_or_else(now),
         );
     }
 }

@@ -6,7 +6,7 @@ use namespaces::IdMap;
 use oci_spec::runtime::{LinuxDeviceType, Mount, Spec};
 use privileges::{Label, SecurityModule};
 use rootfs::options::OF_SUPERBLOCKS;
-use rootfs::{Device, MountEntry, MountOptions, Recursion, Source};
+use rootfs::{Device, MountAttrFlags, MountEntry, MountOptions, Recursion, Source};
 use rustix::fs::FileType;
 
 use crate::cgroup_mount;
@@ -92,10 +92,16 @@ fn bind(mount: &Mount, options: &MountOptions, bundle: &Path) -> Option<MountEnt
         source: Source::Bind(bundle.join(source), options.bind.unwrap_or(Recursion::All)),
         target: target(mount),
         attributes: options.attributes,
-        reach: options.reach,
+        reach: if is_kernel_s(mount, options) { Recursion::All } else { options.reach },
         propagation: options.propagation,
         copy_up: false,
     })
+}
+
+/// The machine's `/sys`, shown read-only as rootless configurations do, has the machine's control groups mounted in it. Those
+/// shall not stay writable (CVE-2023-25809), whatever `ro` means elsewhere.
+fn is_kernel_s(mount: &Mount, options: &MountOptions) -> bool {
+    target(mount).starts_with("/sys") && options.attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
 fn filesystem(kind: &str, mount: &Mount, options: MountOptions) -> MountEntry {

@@ -207,3 +207,51 @@ fn parameters_are_not_written_to_files_of_the_image() {
     std::fs::write(&image, "1").unwrap();
     assert_eq!(text(&bundle.run(&["run", &bundle.id()])), "1", "the naive form would be seen like this");
 }
+
+/// CVE-2023-25809: `/sys` shown read-only, and the control groups that are mounted in it were not.
+#[test]
+fn the_machines_control_groups_cannot_be_written_below_a_read_only_sys() {
+    // Where this machine's memory groups are: its own tree on v1, the only one on v2.
+    let tree = ["fs/cgroup/memory", "fs/cgroup"].into_iter().find(|tree| Path::new("/sys").join(tree).is_dir());
+    let Some(bundle) = Bundle::new(&["true"]) else { return };
+    let group = format!("{}/{}", tree.unwrap(), bundle.id());
+    let attempt = |place: &str| {
+        bundle.change(|config| {
+            config["process"]["args"] = json!(["sh", "-c", format!("busybox mkdir {place}/{group}")]);
+            // Where the directories are not writable for their owner, root needs this.
+            for set in ["bounding", "permitted", "effective"] {
+                config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
+            }
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup" && mount["destination"] != "/sys");
+            mounts.retain(|mount| mount["destination"] != "/m");
+            let options = ["rbind", "nosuid", "noexec", "nodev", "ro"];
+            mounts.push(json!({"destination": place, "type": "none", "source": "/sys", "options": options}));
+        });
+        let output = bundle.run(&["run", &bundle.id()]);
+        let made = std::fs::remove_dir(Path::new("/sys").join(&group)).is_ok();
+        (made, text(&output))
+    };
+    let (made, said) = attempt("/sys");
+    assert!(!made && said.contains("Read-only file system"), "{said}");
+    let (made, said) = attempt("/m");
+    assert!(made, "elsewhere `ro` is of one mount only, and this is what happened: {said}");
+}
+
+/// CVE-2026-30892: `exec --user` that was read as root.
+#[test]
+fn exec_takes_no_user_that_can_be_read_in_two_ways() {
+    let Some(bundle) = Bundle::new(&["sleep", "100"]) else { return };
+    let id = bundle.id();
+    let mut create = Command::new(bundle.runtime());
+    create.arg("--root").arg(bundle.path("state")).args(["run", "--detach", &id]).current_dir(bundle.path("."));
+    let quiet = create.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(quiet.status().unwrap().success());
+    let exec = |user: &str| bundle.run(&["exec", "--user", user, &id, "busybox", "id", "-u"]);
+    for user in ["1:", ":1", "-1", "4294967296", "0x0", "root", "", "+1", " 1", "1:2:3"] {
+        let output = exec(user);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{user:?}: {}", text(&output));
+    }
+    assert_eq!(text(&exec("7:8")), "7\n");
+    bundle.run(&["delete", "--force", &id]);
+}

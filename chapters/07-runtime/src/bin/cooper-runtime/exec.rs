@@ -85,6 +85,7 @@ fn change(process: &mut Process, wanted: &Exec) -> anyhow::Result<()> {
     }
     let mut user = process.user().clone();
     if let Some(text) = &wanted.user {
+        anyhow::ensure!(!text.is_empty(), "--user: nobody is named");
         // No account is looked up: a name is refused, as is every number that could be read in two ways.
         let identity = privileges::resolve_user(text, "", "").context("--user takes numbers")?;
         user.set_uid(identity.uid);

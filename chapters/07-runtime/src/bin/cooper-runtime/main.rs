@@ -69,6 +69,10 @@ fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
         Command::Update(wanted) => usage::update(&state, &wanted),
         Command::Events { stats, interval, id } => usage::events(&state, &id, (!stats).then_some(interval)),
         Command::Spec { rootless, bundle } => write_spec(rootless, &bundle),
+        Command::Checkpoint(_) | Command::Restore(_) => anyhow::bail!(
+            "checkpoint and restore are not done by this runtime, with or without {}; what runs can be paused",
+            settings.criu.display()
+        ),
         Command::Features => features::print(),
     }
 }
