@@ -126,22 +126,34 @@ pub fn is_host(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
     subnet.contains(&address) && address != subnet.network() && address != subnet.broadcast()
 }
 
+/// Where a network's IPv4 addresses come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// All of its addresses.
+    pub subnet: Ipv4Net,
+    /// The host's.
+    pub gateway: Ipv4Addr,
+    /// Those that are given to containers that ask for none; the subnet, or a part of it.
+    pub range: Ipv4Net,
+}
+
 /// The address that a new container gets: the one asked for, or the lowest free one.
 ///
 /// # Errors
 /// [`Error::BadAddress`] for an asked-for one that is taken or outside, [`Error::NoFreeAddress`].
 pub fn choose_address(
     network: &NetworkName,
-    subnet: Ipv4Net,
-    gateway: Ipv4Addr,
+    Pool { subnet, gateway, range }: Pool,
     leased: &BTreeSet<Ipv4Addr>,
     wanted: Option<Ipv4Addr>,
 ) -> Result<Ipv4Addr> {
     let Some(address) = wanted else {
-        let free = subnet.hosts().find(|host| *host != gateway && !leased.contains(host));
+        // A range may begin at an address that is no network's: all of it counts, but what the subnet itself keeps.
+        let mut candidates = (range.network().to_bits()..=range.broadcast().to_bits()).map(Ipv4Addr::from_bits);
+        let free = candidates.find(|host| is_host(subnet, *host) && *host != gateway && !leased.contains(host));
         return free.ok_or_else(|| Error::NoFreeAddress(network.clone()));
     };
-    let bad = |reason: String| Err(Error::BadAddress { network: network.clone(), address, reason });
+    let bad = |reason: String| Err(Error::BadAddress { network: network.clone(), address: address.into(), reason });
     if !is_host(subnet, address) {
         bad(format!("it is no host of {subnet}"))
     } else if address == gateway {
@@ -185,17 +197,31 @@ mod tests {
 
     #[test]
     fn addresses_are_given_from_the_lowest() {
-        let (name, subnet, gateway) = (NetworkName::default_bridge(), net("10.2.0.0/29"), Ipv4Addr::new(10, 2, 0, 1));
+        let (name, subnet) = (NetworkName::default_bridge(), net("10.2.0.0/29"));
+        let pool = Pool { subnet, gateway: Ipv4Addr::new(10, 2, 0, 1), range: subnet };
         let mut leased = BTreeSet::new();
         for last in 2..=6 {
-            let address = choose_address(&name, subnet, gateway, &leased, None).unwrap();
+            let address = choose_address(&name, pool, &leased, None).unwrap();
             assert_eq!(address, Ipv4Addr::new(10, 2, 0, last));
             leased.insert(address);
         }
-        assert!(matches!(choose_address(&name, subnet, gateway, &leased, None), Err(Error::NoFreeAddress(_))));
+        assert!(matches!(choose_address(&name, pool, &leased, None), Err(Error::NoFreeAddress(_))));
         for wanted in [[10, 2, 0, 0], [10, 2, 0, 1], [10, 2, 0, 2], [10, 2, 0, 7], [10, 3, 0, 2]] {
-            assert!(choose_address(&name, subnet, gateway, &leased, Some(wanted.into())).is_err(), "{wanted:?}");
+            assert!(choose_address(&name, pool, &leased, Some(wanted.into())).is_err(), "{wanted:?}");
         }
+    }
+
+    #[test]
+    fn a_range_is_where_unasked_addresses_come_from() {
+        let (name, subnet) = (NetworkName::default_bridge(), net("10.2.0.0/24"));
+        let pool = Pool { subnet, gateway: Ipv4Addr::new(10, 2, 0, 1), range: net("10.2.0.8/31") };
+        let mut leased = BTreeSet::new();
+        for last in [8, 9] {
+            leased.insert(choose_address(&name, pool, &leased, None).unwrap());
+            assert!(leased.contains(&Ipv4Addr::new(10, 2, 0, last)));
+        }
+        assert!(choose_address(&name, pool, &leased, None).is_err());
+        assert!(choose_address(&name, pool, &leased, Some(Ipv4Addr::new(10, 2, 0, 77))).is_ok());
     }
 
     #[test]

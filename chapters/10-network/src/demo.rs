@@ -23,6 +23,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<()> {
     for host in [&web, &db] {
         networks.disconnect(host.id)?;
     }
+    networks.lower_idle()?;
     shown?;
     let links = link::list(&mut Socket::open()?)?;
     let left: Vec<_> = links.into_iter().filter(|link| link.name.starts_with('c')).map(|link| link.name).collect();
@@ -54,7 +55,7 @@ fn show(out: &mut impl Write, networks: &Networks, web: &Host, db: &Host) -> Res
     serve(web.namespace.inside(|| listen(at_web.address))?);
     let answer = db.namespace.inside(|| call(at_web.address, 80))?;
     writeln!(out, "db calls {}:80, web answers: {answer}", at_web.address)?;
-    let mut resolver = networks.resolver(std::slice::from_ref(&name));
+    let mut resolver = networks.resolver(db.id);
     writeln!(out, "db asks for \"web\", and learns: {}", look_up(&mut resolver, "web")?)?;
 
     writeln!(out, "\n== a port the world can reach")?;

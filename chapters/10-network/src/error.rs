@@ -1,6 +1,6 @@
 //! The chapter's error: what went wrong with a network, and what would help.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use process::CallError;
@@ -69,7 +69,7 @@ pub enum Error {
         /// The network.
         network: NetworkName,
         /// The address asked for.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Why not.
         reason: String,
     },
@@ -82,10 +82,10 @@ pub enum Error {
         network: NetworkName,
     },
     /// Somebody listens on that port of this machine already.
-    #[error("port {address}:{port}/{protocol} is already in use on this machine")]
+    #[error("port {}/{protocol} is already in use on this machine", std::net::SocketAddr::new(*address, *port))]
     PortInUse {
         /// The host's address, 0.0.0.0 for every one.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The host's port.
         port: u16,
         /// TCP or UDP.
@@ -115,6 +115,37 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// The container is not in that network.
+    #[error("container {container:?} is not connected to network {network:?}")]
+    NotConnected {
+        /// The container's id.
+        container: String,
+        /// The network.
+        network: NetworkName,
+    },
+    /// An option of a new network that this engine does not know, or whose value makes no sense.
+    #[error("network option {key}={value}: {reason}")]
+    BadOption {
+        /// Its name.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A bridge of that name is there, and it is not the network's own.
+    #[error("bridge {0} exists already and is not this network's")]
+    ForeignBridge(crate::name::DeviceName),
+    /// A plugin refused, or is missing.
+    #[error("CNI plugin {plugin} ({command}): {message}")]
+    Cni {
+        /// Its name.
+        plugin: String,
+        /// `ADD` or `DEL`.
+        command: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// A container cannot be given a network without root, for the reason told.
     #[error("network without root: {0}")]
     Rootless(#[from] crate::rootless::Unavailable),
@@ -141,6 +172,9 @@ impl Error {
                 "published ports and the way out need `nft` (Debian: apt install nftables) and the kernel's nf_tables"
                     .to_owned(),
             ),
+            Self::Cni { message, .. } if message.starts_with("there is no such plugin") => {
+                Some("Debian: apt install containernetworking-plugins".to_owned())
+            }
             Self::Rootless(unavailable) => Some(unavailable.hint()),
             _ => None,
         }

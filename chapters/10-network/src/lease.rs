@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
 use crate::error::{Error, Result};
-use crate::name::{DeviceName, NetworkName, check_container_id};
+use crate::name::{DeviceName, NetworkName, check_container_id, short_hash};
 use crate::port::PortMapping;
 
 /// A container's place in a network.
@@ -36,12 +36,34 @@ pub struct Endpoint {
     pub prefix_length: u8,
     /// The way out; none in an internal network.
     pub gateway: Option<Ipv4Addr>,
+    /// Its IPv6 side, in a network that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Place6>,
     /// The container's hardware address.
     pub mac: Mac,
     /// The device inside the container: `eth0`.
     pub interface: DeviceName,
     /// The other end of the cable, on the host.
     pub host_end: DeviceName,
+}
+
+impl Endpoint {
+    /// 64 hexadecimal digits that stand for this place, as docker's clients want them.
+    pub fn id(&self) -> String {
+        let address = self.address.to_string();
+        short_hash(&[self.network.as_str().as_bytes(), self.container_id.as_bytes(), address.as_bytes()], 64)
+    }
+}
+
+/// A container's IPv6 place in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place6 {
+    /// The container's address.
+    pub address: Ipv6Addr,
+    /// How many leading bits of it are the network's.
+    pub prefix_length: u8,
+    /// The way out; none in an internal network.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 /// An endpoint and what else is known of it; the content of a lease file.
@@ -124,6 +146,14 @@ impl Leases {
     /// As [`holders`](Self::holders).
     pub fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>> {
         Ok(self.holders()?.into_iter().map(|(address, _)| address).collect())
+    }
+
+    /// The IPv6 addresses in use. Unlike the IPv4 ones they stand in the files, not in the files' names.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub fn addresses6(&self) -> Result<BTreeSet<Ipv6Addr>> {
+        Ok(self.all()?.into_iter().filter_map(|lease| Some(lease.endpoint.ipv6?.address)).collect())
     }
 
     /// The lease of a container, if it has one here.
@@ -219,6 +249,7 @@ mod tests {
                 address,
                 prefix_length: 16,
                 gateway: Some(Ipv4Addr::new(172, 17, 0, 1)),
+                ipv6: None,
                 mac: Mac::of(address),
                 interface: DeviceName::container_end(0),
                 host_end: DeviceName::host_end(container_id, 0),

@@ -20,6 +20,8 @@ const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 /// `IFLA_BRPORT_MODE` of `linux/if_link.h`: hairpin.
 const IFLA_BRPORT_MODE: u16 = 4;
+/// `IFLA_BRPORT_ISOLATED` of `linux/if_link.h`.
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 /// `IFLA_INFO_SLAVE_KIND` and `IFLA_INFO_SLAVE_DATA`: what a link is as a part of another.
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
@@ -43,6 +45,8 @@ pub struct Link {
     pub up: bool,
     /// The largest packet, in bytes.
     pub mtu: u32,
+    /// Its group.
+    pub group: LinkGroup,
 }
 
 /// ```text
@@ -162,20 +166,34 @@ pub fn set_up(index: u32, name: &DeviceName) -> Request {
     Request { message, operation: "RTM_NEWLINK up", object: name.to_string() }
 }
 
+/// Whether a bridge's port is kept from the other ports that are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// It is.
+    Yes,
+    /// It reaches everybody.
+    No,
+}
+
 /// A request that lets a bridge's port send a packet back to where it came from.
 ///
 /// A container that calls its own published port through the host's address is answered by itself: the packet goes up
 /// its cable, is rewritten, and must go down the same cable. A switch would never do that unasked (and where the kernel
 /// is told to show bridged packets to the firewall, `bridge-nf-call-iptables`, it is the switch that must).
-pub fn set_hairpin(name: &DeviceName) -> Request {
+///
+/// An isolated port reaches no other isolated one: the containers of such a network have their way out and nothing else.
+pub fn set_port(name: &DeviceName, isolation: Isolation) -> Request {
     step!(10, "RTM_NEWLINK", "rtnetlink(7)", "let the port send back what came from it", "{name}");
     let mut message = Message::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &ifinfomsg(0, false));
     message.text(libc::IFLA_IFNAME, name.as_str()).nested(libc::IFLA_LINKINFO | NESTED, |info| {
         info.text(IFLA_INFO_SLAVE_KIND, "bridge").nested(IFLA_INFO_SLAVE_DATA | NESTED, |port| {
             port.bytes(IFLA_BRPORT_MODE, &[1]);
+            if isolation == Isolation::Yes {
+                port.bytes(IFLA_BRPORT_ISOLATED, &[1]);
+            }
         });
     });
-    Request { message, operation: "RTM_NEWLINK hairpin", object: name.to_string() }
+    Request { message, operation: "RTM_NEWLINK port", object: name.to_string() }
 }
 
 /// Removes a link, and says whether there was one: whoever cleans up may come second.
@@ -247,6 +265,7 @@ impl Link {
             master: number(libc::IFLA_MASTER),
             up: read_u32(fixed, 8)? & libc::IFF_UP as u32 != 0,
             mtu: number(libc::IFLA_MTU).unwrap_or_default(),
+            group: LinkGroup(number(libc::IFLA_GROUP).unwrap_or_default()),
         })
     }
 }

@@ -78,6 +78,14 @@ pub fn check_container_id(id: &str) -> Result<(), Error> {
     check_word(id, 128).map_err(|reason| Error::BadName { what: "container id", text: id.to_owned(), reason })
 }
 
+/// Checks the name of a program that is looked for in fixed directories: nothing in it may lead out of them.
+///
+/// # Errors
+/// [`Error::BadName`].
+pub fn check_program(name: &str) -> Result<(), Error> {
+    check_word(name, 64).map_err(|reason| Error::BadName { what: "network plugin", text: name.to_owned(), reason })
+}
+
 fn check_word(text: &str, longest: usize) -> Result<(), &'static str> {
     let first = text.bytes().next().ok_or("it is empty")?;
     if text.len() > longest {

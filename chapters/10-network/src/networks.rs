@@ -3,13 +3,14 @@
 //! ```text
 //! DATA/networks/bridge.json          a network, until it is removed        (lasts)
 //! RUN/networks/bridge/               its leases, while containers run      (gone after a reboot)
+//! RUN/networks/bridge/ready          the number of its bridge, once that has its rules
 //! RUN/networks/lock                  held by whoever changes any of this, or a bridge, or a table
 //! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::Ipv6Net;
 use nix::errno::Errno;
 use process::During;
 use process::state::{Lock, read_json, write_json};
@@ -17,10 +18,10 @@ use process::state::{Lock, read_json, write_json};
 use crate::dns::Resolver;
 use crate::error::{Error, Result};
 use crate::firewall::Table;
-use crate::lease::Leases;
+use crate::lease::{Endpoint, Leases};
 use crate::name::NetworkName;
 use crate::netlink::Socket;
-use crate::network::{Network, NetworkSpec};
+use crate::network::{Network, NetworkSpec, Taken};
 use crate::route;
 
 /// The networks of one engine.
@@ -103,6 +104,7 @@ impl Networks {
             let holders = holders.into_iter().map(|lease| lease.names.into_iter().next().unwrap_or_default()).collect();
             return Err(Error::NetworkInUse { network: network.name, holders });
         }
+        self.lower_if_idle(&mut Socket::open()?, &network)?;
         let file = self.file(name);
         fs::remove_file(&file).during("unlink", file.display())?;
         match fs::remove_dir_all(leases.directory()) {
@@ -136,9 +138,22 @@ impl Networks {
         Table::of(&self.root, name)
     }
 
-    /// What a container that is connected to these networks finds when it asks for a name.
-    pub fn resolver(&self, names: &[NetworkName]) -> Resolver {
-        Resolver::new(names.iter().map(|name| (name.clone(), self.leases(name))).collect())
+    /// What that container finds when it asks for a name, in the networks that it is in at that moment.
+    pub fn resolver(&self, container_id: &str) -> Resolver {
+        Resolver::of_container(self.run.clone(), container_id)
+    }
+
+    /// The places of a container in all its networks, in the order of its devices.
+    ///
+    /// # Errors
+    /// [`Error::State`] for a lease that does not read as one.
+    pub fn endpoints(&self, container_id: &str) -> Result<Vec<Endpoint>> {
+        let mut endpoints = Vec::new();
+        for network in self.with_leases()? {
+            endpoints.extend(self.leases(&network).of_container(container_id)?.map(|lease| lease.endpoint));
+        }
+        endpoints.sort_by(|one, other| one.interface.as_str().cmp(other.interface.as_str()));
+        Ok(endpoints)
     }
 
     /// The engine's data directory, in its one spelling.
@@ -179,12 +194,17 @@ impl Networks {
     }
 
     /// The subnets that a new network must not touch: the host's routes, addresses, and our own networks.
-    fn taken(&self) -> Result<Vec<Ipv4Net>> {
+    fn taken(&self) -> Result<Taken> {
         let mut socket = Socket::open()?;
-        let routes = route::routes(&mut socket)?.into_iter().map(|route| route.destination);
-        let addresses = route::addresses(&mut socket)?.into_iter().map(|address| address.address);
-        let ours = self.list()?.into_iter().map(|network| network.subnet);
-        Ok(routes.chain(addresses).chain(ours).collect())
+        let mut taken = Taken::default();
+        taken.four.extend(route::routes(&mut socket)?.into_iter().map(|route| route.destination));
+        taken.four.extend(route::addresses(&mut socket)?.into_iter().map(|address| address.address));
+        taken.six = route::routes6(&mut socket)?;
+        for network in self.list()? {
+            taken.four.push(network.subnet);
+            taken.six.extend(network.ipv6.map(|pool| -> Ipv6Net { pool.subnet }));
+        }
+        Ok(taken)
     }
 
     fn read(&self, name: &NetworkName) -> Result<Option<Network>> {

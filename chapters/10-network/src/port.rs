@@ -1,10 +1,12 @@
 //! Published ports: what `-p` says, and holding the host's side of it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use process::{During, step};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -44,8 +46,8 @@ impl FromStr for Protocol {
 /// One published port: packets to `host_ip:host_port` of this machine go to the container's `container_port`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortMapping {
-    /// The host's address that is published on; 0.0.0.0 means every IPv4 address of the host.
-    pub host_ip: Ipv4Addr,
+    /// The host's address that is published on; 0.0.0.0 means every IPv4 address of the host, :: every IPv6 one.
+    pub host_ip: IpAddr,
     /// The host's port; 0 asks for any free one.
     pub host_port: u16,
     /// The port inside the container, never 0.
@@ -56,7 +58,14 @@ pub struct PortMapping {
 
 impl fmt::Display for PortMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}->{}/{}", self.host_ip, self.host_port, self.container_port, self.protocol)
+        write!(f, "{}->{}/{}", self.host(), self.container_port, self.protocol)
+    }
+}
+
+impl PortMapping {
+    /// The host's side: `0.0.0.0:8000`, `[::]:8000`.
+    pub fn host(&self) -> SocketAddr {
+        SocketAddr::new(self.host_ip, self.host_port)
     }
 }
 
@@ -79,9 +88,16 @@ pub fn parse(text: &str) -> Result<Vec<PortMapping>> {
     let container = range(parts.next().unwrap_or_default()).map_err(bad)?;
     let host = parts.next().filter(|part| !part.is_empty()).map(range).transpose().map_err(bad)?;
     let host_ip = match parts.next() {
-        None => Ipv4Addr::UNSPECIFIED,
-        Some(part) if part.starts_with('[') => return Err(bad("only IPv4 host addresses can be published on")),
-        Some(part) => part.parse().map_err(|_| bad("the host address is not an IPv4 address"))?,
+        None | Some("") => Ipv4Addr::UNSPECIFIED.into(),
+        Some(part) => match part.strip_prefix('[').and_then(|part| part.strip_suffix(']')) {
+            Some(inner) => {
+                inner.parse::<Ipv6Addr>().map_err(|_| bad("what stands in brackets is no IPv6 address"))?.into()
+            }
+            None => part
+                .parse::<Ipv4Addr>()
+                .map_err(|_| bad("the host address is no IPv4 address (and IPv6 ones stand in brackets)"))?
+                .into(),
+        },
     };
     if container.0 == 0 {
         return Err(bad("the container's port cannot be 0"));
@@ -130,14 +146,16 @@ fn range(text: &str) -> Result<(u16, u16), &'static str> {
 pub struct Reservation {
     mappings: Vec<PortMapping>,
     #[allow(dead_code)] // held open, never read
-    sockets: Vec<Socket>,
+    sockets: Vec<OwnedFd>,
 }
 
-#[derive(Debug)]
-#[allow(dead_code)] // held open, never read
-enum Socket {
-    Stream(TcpListener),
-    Datagram(UdpSocket),
+/// Whether a network has IPv6, too: then a port of all the host's IPv4 addresses is one of all its IPv6 ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 alone.
+    Four,
+    /// Both.
+    Both,
 }
 
 impl Reservation {
@@ -148,12 +166,13 @@ impl Reservation {
     ///
     /// # References
     /// bind(2), ip(7)
-    pub fn take(mappings: &[PortMapping]) -> Result<Self> {
+    pub fn take(mappings: &[PortMapping], family: Family) -> Result<Self> {
         let mut taken = Self { mappings: Vec::new(), sockets: Vec::new() };
         for mapping in mappings {
-            let (host_port, socket) = bind(mapping)?;
-            taken.mappings.push(PortMapping { host_port, ..*mapping });
-            taken.sockets.push(socket);
+            let host_port = taken.add(mapping)?;
+            if family == Family::Both && mapping.host_ip == Ipv4Addr::UNSPECIFIED {
+                taken.add(&PortMapping { host_ip: Ipv6Addr::UNSPECIFIED.into(), host_port, ..*mapping })?;
+            }
         }
         Ok(taken)
     }
@@ -162,21 +181,56 @@ impl Reservation {
     pub fn mappings(&self) -> &[PortMapping] {
         &self.mappings
     }
+
+    fn add(&mut self, mapping: &PortMapping) -> Result<u16> {
+        let address = mapping.host();
+        step!(
+            10,
+            "bind",
+            "bind(2)",
+            "hold the host's port so that nobody else takes it",
+            "{address}/{}",
+            mapping.protocol
+        );
+        let (host_port, socket) = match bind(address, mapping.protocol) {
+            Err(rustix::io::Errno::ADDRINUSE) => {
+                let PortMapping { host_ip, host_port, protocol, .. } = *mapping;
+                return Err(Error::PortInUse { address: host_ip, port: host_port, protocol });
+            }
+            bound => {
+                bound.during("bind", address).map_err(|source| Error::PortRefused { mapping: *mapping, source })?
+            }
+        };
+        self.mappings.push(PortMapping { host_port, ..*mapping });
+        self.sockets.push(socket);
+        Ok(host_port)
+    }
 }
 
-fn bind(mapping: &PortMapping) -> Result<(u16, Socket)> {
-    let address = SocketAddrV4::new(mapping.host_ip, mapping.host_port);
-    step!(10, "bind", "bind(2)", "hold the host's port so that nobody else takes it", "{address}/{}", mapping.protocol);
-    let bound = match mapping.protocol {
-        Protocol::Tcp => TcpListener::bind(address).and_then(|it| Ok((it.local_addr()?.port(), Socket::Stream(it)))),
-        Protocol::Udp => UdpSocket::bind(address).and_then(|it| Ok((it.local_addr()?.port(), Socket::Datagram(it)))),
+/// A socket that has the port, and the port.
+///
+/// An IPv4 stream socket listens, for else another program that sets `SO_REUSEADDR` could take the port. An IPv6 one does
+/// not: packets to ::1 are the one kind that the firewall leaves alone (no route leads from there into a bridge), and whoever
+/// tries `localhost` as ::1 first must be refused at once, so that he goes on to 127.0.0.1.
+fn bind(address: SocketAddr, protocol: Protocol) -> rustix::io::Result<(u16, OwnedFd)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
     };
-    match bound {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(Error::PortInUse { address: mapping.host_ip, port: mapping.host_port, protocol: mapping.protocol })
-        }
-        other => other.during("bind", address).map_err(|source| Error::PortRefused { mapping: *mapping, source }),
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    } else if protocol == Protocol::Tcp {
+        // What is left of connections of the port's last holder is no objection.
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
     }
+    rustix::net::bind(&socket, &address)?;
+    if protocol == Protocol::Tcp && address.is_ipv4() {
+        rustix::net::listen(&socket, 1)?;
+    }
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    Ok((bound.port(), socket))
 }
 
 #[cfg(test)]
@@ -194,14 +248,16 @@ mod tests {
         assert_eq!(texts("8000:80"), ["0.0.0.0:8000->80/tcp"]);
         assert_eq!(texts("127.0.0.1:8000:80/udp"), ["127.0.0.1:8000->80/udp"]);
         assert_eq!(texts("127.0.0.1::80"), ["127.0.0.1:0->80/tcp"]);
+        assert_eq!(texts("[::1]:8000:80"), ["[::1]:8000->80/tcp"]);
         assert_eq!(texts("8000-8001:80-81"), ["0.0.0.0:8000->80/tcp", "0.0.0.0:8001->81/tcp"]);
     }
 
     #[test]
     fn what_is_not_a_port_is_refused_with_the_text() {
-        for text in
-            ["", "x", "0", "8000:", ":", "65536", "1:2:3", "80/sctp", "+80", "80-70", "1-2:3", "[::1]:1:2", "1-65535"]
-        {
+        for text in [
+            "", "x", "0", "8000:", ":", "65536", "1:2:3", "80/sctp", "+80", "80-70", "1-2:3", "[::1:1:2", "::1:1:2",
+            "1-65535",
+        ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("port mapping {text:?}: ")), "{error}");
         }
@@ -209,18 +265,18 @@ mod tests {
 
     #[test]
     fn a_port_that_somebody_has_is_named() {
-        let first = Reservation::take(&parse("127.0.0.1::80").unwrap()).unwrap();
+        let first = Reservation::take(&parse("127.0.0.1::80").unwrap(), Family::Four).unwrap();
         let port = first.mappings()[0].host_port;
-        let error = Reservation::take(&parse(&format!("127.0.0.1:{port}:80")).unwrap()).unwrap_err();
+        let error = Reservation::take(&parse(&format!("127.0.0.1:{port}:80")).unwrap(), Family::Four).unwrap_err();
         assert_eq!(error.to_string(), format!("port 127.0.0.1:{port}/tcp is already in use on this machine"));
         assert!(error.hint().unwrap().contains("ss -lnp"));
     }
 
     #[test]
     fn a_reservation_ends_with_its_owner() {
-        let first = Reservation::take(&parse("127.0.0.1::80/udp").unwrap()).unwrap();
+        let first = Reservation::take(&parse("127.0.0.1::80/udp").unwrap(), Family::Four).unwrap();
         let again = [first.mappings()[0]];
         drop(first);
-        assert!(Reservation::take(&again).is_ok());
+        assert!(Reservation::take(&again, Family::Four).is_ok());
     }
 }

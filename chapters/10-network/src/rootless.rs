@@ -114,7 +114,7 @@ pub fn attach(pid: Pid, mappings: &[PortMapping]) -> Result<Helper> {
     File::options().read(true).write(true).open("/dev/net/tun").map_err(Unavailable::NoTun)?;
     raise_loopback(pid)?;
     // The program itself binds the ports. To hold them first finds out whether they can be had, and which are free.
-    let mappings = Reservation::take(mappings)?.mappings().to_vec();
+    let mappings = Reservation::take(mappings, crate::port::Family::Four)?.mappings().to_vec();
     let pasta = process::needs::find_program("pasta").map(|path| start(&path, "pasta", pid, pasta(&mappings)));
     let why_not = match pasta {
         Some(Ok(child)) => return Ok(Helper { child, program: "pasta", mappings }),

@@ -1,8 +1,8 @@
 //! Addresses and routes: who a link is, and which way packets leave.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use process::{CallError, step};
 
 use crate::name::DeviceName;
@@ -21,22 +21,41 @@ const RTMSG: usize = 12;
 /// |        | length    |        |        | link           |
 /// +--------+-----------+--------+--------+----------------+
 /// ```
-fn ifaddrmsg(index: u32, prefix_length: u8) -> [u8; IFADDRMSG] {
-    let mut fixed = [libc::AF_INET as u8, prefix_length, 0, libc::RT_SCOPE_UNIVERSE, 0, 0, 0, 0];
+fn ifaddrmsg(family: u8, index: u32, prefix_length: u8, flags: u8) -> [u8; IFADDRMSG] {
+    let mut fixed = [family, prefix_length, flags, libc::RT_SCOPE_UNIVERSE, 0, 0, 0, 0];
     fixed[4..8].copy_from_slice(&index.to_ne_bytes());
     fixed
 }
 
+const INET: u8 = libc::AF_INET as u8;
+const INET6: u8 = libc::AF_INET6 as u8;
+
 /// A request to give a link an address. The prefix length makes the kernel add the route to the neighbours by itself.
-pub fn new_address(index: u32, name: &DeviceName, address: Ipv4Net) -> Request {
+///
+/// An IPv6 address is usable at once: whether a neighbour has it already (duplicate address detection, a second or
+/// two) need not be asked where one engine gives out all of them.
+pub fn new_address(index: u32, name: &DeviceName, address: impl Into<IpNet>) -> Request {
+    let address = address.into();
     step!(10, "RTM_NEWADDR", "rtnetlink(7)", "give the device its address", "{address} on {name}");
     let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
-    let mut message = Message::new(libc::RTM_NEWADDR, flags, &ifaddrmsg(index, address.prefix_len()));
-    let octets = address.addr().octets();
-    message
-        .bytes(libc::IFA_LOCAL, &octets)
-        .bytes(libc::IFA_ADDRESS, &octets)
-        .bytes(libc::IFA_BROADCAST, &address.broadcast().octets());
+    let (family, at_once) = match address {
+        IpNet::V4(_) => (INET, 0),
+        IpNet::V6(_) => (INET6, libc::IFA_F_NODAD as u8),
+    };
+    let fixed = ifaddrmsg(family, index, address.prefix_len(), at_once);
+    let mut message = Message::new(libc::RTM_NEWADDR, flags, &fixed);
+    match address {
+        IpNet::V4(address) => {
+            let octets = address.addr().octets();
+            message
+                .bytes(libc::IFA_LOCAL, &octets)
+                .bytes(libc::IFA_ADDRESS, &octets)
+                .bytes(libc::IFA_BROADCAST, &address.broadcast().octets());
+        }
+        IpNet::V6(address) => {
+            message.bytes(libc::IFA_ADDRESS, &address.addr().octets());
+        }
+    }
     Request { message, operation: "RTM_NEWADDR", object: format!("{address} on {name}") }
 }
 
@@ -47,9 +66,9 @@ pub fn new_address(index: u32, name: &DeviceName, address: Ipv4Net) -> Request {
 /// |        | length      | length     |     |       | it       |       |       |       |
 /// +--------+-------------+------------+-----+-------+----------+-------+-------+-------+
 /// ```
-fn rtmsg() -> [u8; RTMSG] {
+fn rtmsg(family: u8) -> [u8; RTMSG] {
     let mut fixed = [0; RTMSG];
-    fixed[0] = libc::AF_INET as u8;
+    fixed[0] = family;
     fixed[4] = libc::RT_TABLE_MAIN;
     fixed[5] = libc::RTPROT_STATIC;
     fixed[6] = libc::RT_SCOPE_UNIVERSE;
@@ -58,11 +77,16 @@ fn rtmsg() -> [u8; RTMSG] {
 }
 
 /// A request for the default route: whatever no other route wants goes to `gateway`.
-pub fn new_default(index: u32, gateway: Ipv4Addr) -> Request {
+pub fn new_default(index: u32, gateway: impl Into<IpAddr>) -> Request {
+    let gateway = gateway.into();
     step!(10, "RTM_NEWROUTE", "rtnetlink(7)", "send everything else to the gateway", "default via {gateway}");
     let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    let mut message = Message::new(libc::RTM_NEWROUTE, flags, &rtmsg());
-    message.bytes(libc::RTA_GATEWAY, &gateway.octets()).u32(libc::RTA_OIF, index);
+    let mut message = Message::new(libc::RTM_NEWROUTE, flags, &rtmsg(if gateway.is_ipv4() { INET } else { INET6 }));
+    match gateway {
+        IpAddr::V4(gateway) => message.bytes(libc::RTA_GATEWAY, &gateway.octets()),
+        IpAddr::V6(gateway) => message.bytes(libc::RTA_GATEWAY, &gateway.octets()),
+    };
+    message.u32(libc::RTA_OIF, index);
     Request { message, operation: "RTM_NEWROUTE default", object: format!("via {gateway}") }
 }
 
@@ -80,7 +104,7 @@ pub struct Address {
 /// # Errors
 /// The kernel's refusal.
 pub fn addresses(socket: &mut Socket) -> Result<Vec<Address>, CallError> {
-    let message = Message::new(libc::RTM_GETADDR, libc::NLM_F_DUMP, &ifaddrmsg(0, 0));
+    let message = Message::new(libc::RTM_GETADDR, libc::NLM_F_DUMP, &ifaddrmsg(INET, 0, 0, 0));
     let request = Request { message, operation: "RTM_GETADDR", object: "all".to_owned() };
     socket.query(request, |received: &Received<'_>| {
         if received.kind != libc::RTM_NEWADDR {
@@ -124,6 +148,31 @@ pub fn routes(socket: &mut Socket) -> Result<Vec<Route>, CallError> {
             index: attributes.find_kind(libc::RTA_OIF).and_then(|value| read_u32(value, 0)),
         })
     })
+}
+
+/// The destinations of the IPv6 routes of the main table, without the link-local ones, which every link has.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn routes6(socket: &mut Socket) -> Result<Vec<Ipv6Net>, CallError> {
+    let mut fixed = [0; RTMSG];
+    fixed[0] = INET6;
+    let message = Message::new(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &fixed);
+    let request = Request { message, operation: "RTM_GETROUTE", object: "all of IPv6".to_owned() };
+    socket.query(request, |received: &Received<'_>| {
+        let (fixed, attributes) = received.split(RTMSG)?;
+        if received.kind != libc::RTM_NEWROUTE || fixed[4] != libc::RT_TABLE_MAIN || fixed[0] != INET6 {
+            return None;
+        }
+        let address = attributes.find_kind(libc::RTA_DST).map_or(Some(Ipv6Addr::UNSPECIFIED), ipv6)?;
+        let destination = Ipv6Net::new(address, fixed[1]).ok()?;
+        let everywhere = address.is_unicast_link_local() || address.is_multicast();
+        (!everywhere).then_some(destination)
+    })
+}
+
+fn ipv6(value: &[u8]) -> Option<Ipv6Addr> {
+    Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?))
 }
 
 fn ipv4(value: &[u8]) -> Option<Ipv4Addr> {

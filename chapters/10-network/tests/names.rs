@@ -24,6 +24,7 @@ fn lease(leases: &Leases, last: u8, names: &[&str]) {
         address,
         prefix_length: 16,
         gateway: None,
+        ipv6: None,
         mac: Mac::of(address),
         interface: DeviceName::container_end(0),
         host_end: DeviceName::host_end(&container_id, 0),
@@ -132,9 +133,7 @@ fn a_container_asks_at_its_own_loopback_over_udp_and_tcp() {
     let upstream = UdpSocket::bind("127.0.0.53:53").unwrap();
     upstream.set_nonblocking(true).unwrap();
     let stream_upstream = std::net::TcpListener::bind("127.0.0.53:53").unwrap();
-    let mut server =
-        Server::open(web.pid(), networks.resolver(std::slice::from_ref(&bridge)), &["127.0.0.53".parse().unwrap()])
-            .unwrap();
+    let mut server = Server::open(web.pid(), networks.resolver(&web.id), &["127.0.0.53".parse().unwrap()]).unwrap();
 
     let client = web.inside(|| UdpSocket::bind("127.0.0.1:0").unwrap());
     client.set_nonblocking(true).unwrap();

@@ -3,49 +3,17 @@
 
 mod host;
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use host::Container;
+use host::{Container, LIMIT, at, call, connect, greeter};
 use network::firewall::Published;
 use network::link::{self, LinkGroup, Veth};
 use network::name::DeviceName;
 use network::namespace::NetworkNamespace;
 use network::netlink::Socket;
-use network::{Endpoint, EndpointOptions, Error, Mac, NetworkName, NetworkSpec, Networks, port, route};
-
-const LIMIT: Duration = Duration::from_millis(1500);
-
-fn connect(networks: &Networks, container: &Container, network: &NetworkName, name: &str) -> Endpoint {
-    let options = EndpointOptions { names: vec![name.to_owned()], ..Default::default() };
-    networks.connect(network, &container.id, container.pid(), &options).unwrap()
-}
-
-/// A service inside the container that greets whoever connects with the address that it sees of him.
-fn greeter(container: &Container, port: u16) {
-    let listener = container.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let text = format!("hello {}", stream.peer_addr().unwrap().ip());
-            stream.write_all(text.as_bytes()).unwrap();
-        }
-    });
-}
-
-fn call(address: impl Into<SocketAddr>) -> Result<String, std::io::ErrorKind> {
-    let mut stream = TcpStream::connect_timeout(&address.into(), LIMIT).map_err(|error| error.kind())?;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).map_err(|error| error.kind())?;
-    Ok(text)
-}
-
-fn at(address: impl Into<Ipv4Addr>, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(address.into(), port)
-}
+use network::{EndpointOptions, Error, Mac, NetworkName, NetworkSpec, port, route};
 
 #[test]
 fn two_containers_and_the_host_talk_and_nothing_is_left() {
@@ -74,6 +42,7 @@ fn two_containers_and_the_host_talk_and_nothing_is_left() {
     assert_eq!(networks.leases(&bridge).all().unwrap().len(), 1);
     assert!(!host::leftovers().0.is_empty(), "the other container still needs the rules");
     networks.disconnect(&db.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -113,6 +82,7 @@ fn a_published_port_is_reached_from_everywhere() {
     drop(held);
     assert_eq!(call(at([127, 0, 0, 1], port)).unwrap_err(), std::io::ErrorKind::ConnectionRefused);
     networks.disconnect(&db.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers().0, "");
 }
 
@@ -133,6 +103,7 @@ fn a_port_published_on_one_address_is_not_on_others() {
     assert!(matches!(again, Error::PortInUse { port: 8000, .. }), "{again}");
     networks.disconnect(&web.id).unwrap();
     drop(held);
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -186,6 +157,7 @@ fn networks_do_not_see_each_other_and_an_internal_one_sees_nobody() {
         networks.disconnect(id).unwrap();
     }
     assert_eq!(networks.prune().unwrap(), [inner]);
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -243,6 +215,7 @@ fn what_a_killed_monitor_left_is_taken_away() {
     let name = networks.inspect(&bridge).unwrap().bridge;
     Socket::open().unwrap().request(link::new_bridge(&name, LinkGroup::of(&name), None)).unwrap();
     assert!(networks.reconcile(|_| true).unwrap().is_empty());
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -263,6 +236,7 @@ fn a_flushed_firewall_is_loaded_again_when_the_next_port_is_published() {
         assert_eq!(call(at([127, 0, 0, 1], port)).unwrap(), "hello 172.17.0.1");
     }
     networks.disconnect(&web.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -285,6 +259,7 @@ fn what_was_asked_for_is_given_or_refused_with_nothing_left() {
     assert!(error.to_string().starts_with(r#"RTM_NEWLINK veth "cv-bbbbbbbb-0""#), "{error}");
     assert_eq!(networks.leases(&bridge).holders().unwrap().len(), 1);
     networks.disconnect(&web.id).unwrap();
+    networks.lower_idle().unwrap();
     assert_eq!(host::leftovers(), (String::new(), Vec::new()));
 }
 
@@ -298,10 +273,10 @@ fn the_rules_read_as_they_were_meant() {
     let published: Vec<_> = ["8000:80", "127.0.0.1:5432:5432", "53:53/udp"]
         .iter()
         .flat_map(|text| port::parse(text).unwrap())
-        .map(|mapping| Published { address: Ipv4Addr::new(172, 17, 0, 2), mapping })
+        .map(|mapping| Published { address: Ipv4Addr::new(172, 17, 0, 2).into(), mapping })
         .collect();
     let table = networks.table(&network.name);
-    table.load(&network, &published).unwrap();
+    table.load(&network, &published).unwrap().finish().unwrap();
     let listed = host::leftovers().0;
     let redacted = listed.replace(table.name(), "cooper-[ROOT]-bridge").replace(network.bridge.as_str(), "[BRIDGE]");
     insta::assert_snapshot!(redacted);
@@ -329,7 +304,7 @@ fn world() -> Container {
     host.request(link::new_veth(&cable)).unwrap();
     let give = |socket: &mut Socket, name: &DeviceName, address: &str| {
         let index = link::find(socket, name).unwrap().unwrap().index;
-        socket.request(route::new_address(index, name, address.parse().unwrap())).unwrap();
+        socket.request(route::new_address(index, name, address.parse::<ipnet::Ipv4Net>().unwrap())).unwrap();
     };
     give(&mut host, &uplink, "203.0.113.1/24");
     let mut there = namespace.inside(Socket::open).unwrap();
@@ -357,14 +332,23 @@ fn without_bridges_a_program_carries_the_packets() {
 
     let web = Container::new("aaaaaaaaaaaa0001");
     greeter(&web, 80);
-    let mappings = [port::parse("127.0.0.1::80").unwrap(), port::parse("8001:80").unwrap()].concat();
+    greeter(&web, 81);
+    let names = web.inside(|| UdpSocket::bind("0.0.0.0:53").unwrap());
+    let texts = ["127.0.0.1::80", "8001:80", "8100-8101:80-81", "127.0.0.1:5353:53/udp"];
+    let mappings: Vec<_> = texts.iter().flat_map(|text| port::parse(text).unwrap()).collect();
     let helper = network::rootless::attach(web.pid(), &mappings).unwrap();
     assert_eq!(helper.program(), "pasta");
     let port = helper.mappings()[0].host_port;
     assert!(call(at([127, 0, 0, 1], port)).unwrap().starts_with("hello "));
-    assert!(call(at([127, 0, 0, 1], 8001)).unwrap().starts_with("hello "));
+    for port in [8001, 8100, 8101] {
+        assert!(call(at([127, 0, 0, 1], port)).unwrap().starts_with("hello "), "{port}");
+    }
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"who?", "127.0.0.1:5353").unwrap();
+    names.set_read_timeout(Some(LIMIT)).unwrap();
+    assert_eq!(names.recv(&mut [0; 16]).unwrap(), 4);
     assert_eq!(web.inside(|| call(at([203, 0, 113, 2], 80))).unwrap(), "hello 203.0.113.1", "the way out");
-    let taken = network::rootless::attach(web.pid(), &mappings[1..]).unwrap_err();
+    let taken = network::rootless::attach(web.pid(), &mappings[1..2]).unwrap_err();
     assert!(matches!(taken, Error::PortInUse { port: 8001, .. }), "{taken}");
     let pid = helper.pid();
     drop(helper);

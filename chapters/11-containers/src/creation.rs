@@ -57,6 +57,7 @@ impl Engine {
         let wanted = wanted_mounts(&defaults, &options)?;
         let name = options.name.take();
         name.as_ref().map_or(Ok(()), |name| check_name("--name", name))?;
+        options.network.check()?;
 
         let directory = self.paths().container(&id);
         DirBuilder::new().mode(0o700).create(&directory).during("mkdir", directory.display())?;

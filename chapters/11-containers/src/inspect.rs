@@ -45,7 +45,7 @@ impl Engine {
             "HostConfig": host_config(&container),
             "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
             "Config": config(&container),
-            "NetworkSettings": network(&container, &life),
+            "NetworkSettings": network(self, &container, &life),
         }))
     }
 }
@@ -125,8 +125,12 @@ fn host_config(container: &Container) -> Value {
     let resources = &options.resources;
     json!({
         "Binds": binds,
-        "NetworkMode": options.network.mode.as_str(),
+        "NetworkMode": options.network.mode.to_string(),
         "PortBindings": ports(&options.network.publish),
+        "Dns": options.network.dns,
+        "DnsOptions": options.network.dns_options,
+        "DnsSearch": options.network.dns_search,
+        "ExtraHosts": options.network.extra_hosts.iter().map(|(name, address)| format!("{name}:{}", String::from(*address))).collect::<Vec<_>>(),
         "RestartPolicy": { "Name": options.restart.name(), "MaximumRetryCount": options.restart.most() },
         "AutoRemove": options.auto_remove,
         "LogConfig": { "Type": "json-file", "Config": {} },
@@ -185,36 +189,25 @@ fn ports(mappings: &[PortMapping]) -> Value {
     Value::Object(ports)
 }
 
-fn network(container: &Container, life: &Life) -> Value {
+fn network(engine: &Engine, container: &Container, life: &Life) -> Value {
     let mut published = ports(&life.ports);
     if let (true, Some(ports)) = (life.status.is_live(), published.as_object_mut()) {
         for port in &container.record().settings.exposed_ports {
             ports.entry(port.clone()).or_insert(Value::Null);
         }
     }
-    let mut networks = Map::new();
-    for endpoint in &life.endpoints {
-        networks.insert(
-            endpoint.network.to_string(),
-            json!({
-                "IPAddress": endpoint.address,
-                "IPPrefixLen": endpoint.prefix_length,
-                "Gateway": endpoint.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
-                "MacAddress": endpoint.mac,
-                "Aliases": container.record().options.network.aliases,
-            }),
-        );
-    }
-    if networks.is_empty() {
-        networks.insert(container.record().options.network.mode.as_str().to_owned(), json!({ "IPAddress": "" }));
-    }
     let first = life.endpoints.first();
+    let six = first.and_then(|endpoint| endpoint.ipv6);
     json!({
         "Ports": published,
         "IPAddress": first.map(|endpoint| endpoint.address.to_string()).unwrap_or_default(),
         "IPPrefixLen": first.map_or(0, |endpoint| endpoint.prefix_length),
         "Gateway": first.and_then(|endpoint| endpoint.gateway).map(|gateway| gateway.to_string()).unwrap_or_default(),
         "MacAddress": first.map(|endpoint| json!(endpoint.mac)).unwrap_or(json!("")),
-        "Networks": networks,
+        "GlobalIPv6Address": six.map(|six| six.address.to_string()).unwrap_or_default(),
+        "GlobalIPv6PrefixLen": six.map_or(0, |six| six.prefix_length),
+        "IPv6Gateway": six.and_then(|six| six.gateway).map(|gateway| gateway.to_string()).unwrap_or_default(),
+        "SandboxKey": life.pid.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default(),
+        "Networks": engine.endpoint_documents(container, life),
     })
 }

@@ -17,14 +17,14 @@
 //!
 //! In reading order:
 //!
-//! - [`options`], [`security`], [`mounts`], [`owners`], [`settings`]: what is asked, and what the image says to it
+//! - [`options`], [`networking`], [`security`], [`mounts`], [`owners`], [`settings`]: what is asked, and what the image says to it
 //! - [`paths`], [`id`], [`record`], [`volumes`] and `copy_up`: the files; [`error`]
 //! - [`engine`], then `creation`, [`user`], `stack` and `copy_up`: a container that does not run yet
 //! - [`spec`]: the pure function from a container to the OCI's document
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
-//! - [`logs`], [`processes`], [`exec`], [`inspect`], [`usage`], [`mod@commit`], `lifecycle`, `removal`: everything that is
+//! - [`logs`], [`processes`], [`exec`], [`endpoints`], [`inspect`], [`usage`], [`mod@commit`], `lifecycle`, `removal`: everything that is
 //!   done to it
 //! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
 
@@ -34,6 +34,7 @@ pub mod console;
 mod copy_up;
 mod creation;
 pub mod detach;
+pub mod endpoints;
 pub mod engine;
 pub mod error;
 pub mod events;
@@ -46,6 +47,7 @@ mod lifecycle;
 pub mod logs;
 pub mod monitor;
 pub mod mounts;
+pub mod networking;
 pub mod options;
 pub mod owners;
 pub mod paths;
@@ -79,7 +81,8 @@ pub use id::ContainerId;
 pub use logs::{LogLine, LogOptions, Logs};
 pub use mounts::{MountRequest, Source};
 pub use network::{PortMapping, Protocol};
-pub use options::{CreateOptions, Network, NetworkMode, Resources, Ulimit};
+pub use networking::{Connection, HostAddress, Network, NetworkMode};
+pub use options::{CreateOptions, Resources, Ulimit};
 pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;

@@ -1,15 +1,14 @@
 //! What may be asked of a new container: plain data, one field for each flag of `run`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use images::Healthcheck;
 use serde::{Deserialize, Serialize};
 
 use crate::mounts::MountRequest;
+use crate::networking::Network;
 use crate::restart::RestartPolicy;
 use crate::security::Security;
-use network::PortMapping;
 
 /// Everything that `create` and `run` let one ask for.
 ///
@@ -113,78 +112,6 @@ pub struct Ulimit {
     pub soft: u64,
     /// The hard limit.
     pub hard: u64,
-}
-
-/// Which network, under which names, with which ports.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Network {
-    /// `--network`.
-    pub mode: NetworkMode,
-    /// `--network-alias`: more names under which others on the network find the container.
-    pub aliases: Vec<String>,
-    /// `--ip`.
-    pub ip: Option<IpAddr>,
-    /// `--mac-address`.
-    pub mac: Option<String>,
-    /// `-p`.
-    pub publish: Vec<PortMapping>,
-    /// `--add-host`: lines for `/etc/hosts`.
-    pub extra_hosts: Vec<(String, IpAddr)>,
-    /// `--dns`: servers to ask instead of the host's.
-    pub dns: Vec<IpAddr>,
-}
-
-/// `--network`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkMode {
-    /// The default network `bridge`.
-    #[default]
-    Bridge,
-    /// The host's own network namespace.
-    Host,
-    /// A namespace with nothing but its loopback.
-    None,
-    /// A network that was made with `network create`.
-    Named(String),
-}
-
-impl NetworkMode {
-    /// The network to join, if there is one.
-    pub fn network(&self) -> Option<&str> {
-        match self {
-            Self::Bridge => Some("bridge"),
-            Self::Named(name) => Some(name),
-            Self::Host | Self::None => None,
-        }
-    }
-
-    /// As `docker inspect` shows it in `HostConfig.NetworkMode`.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Bridge => "bridge",
-            Self::Host => "host",
-            Self::None => "none",
-            Self::Named(name) => name,
-        }
-    }
-}
-
-impl std::str::FromStr for NetworkMode {
-    type Err = crate::error::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "" | "default" | "bridge" => Ok(Self::Bridge),
-            "host" => Ok(Self::Host),
-            "none" => Ok(Self::None),
-            name if name.contains(':') => {
-                Err(Self::Err::bad("--network", name, "sharing another container's network is not supported yet"))
-            }
-            name => crate::id::check_name("--network", name).map(|()| Self::Named(name.to_owned())),
-        }
-    }
 }
 
 impl std::str::FromStr for Ulimit {

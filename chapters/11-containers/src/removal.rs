@@ -1,5 +1,6 @@
 //! Letting go: of what a run held, of containers, of what crashes left behind.
 
+use network::Departure;
 use process::During as _;
 use process::state::Lock;
 
@@ -191,6 +192,8 @@ impl Engine {
             return Ok(None);
         }
         self.release(container.id())?;
+        // Nobody lingers for a monitor that was killed.
+        self.networks().lower_idle().doing("clean up", "networks")?;
         Ok(Some(lock))
     }
 
@@ -198,17 +201,18 @@ impl Engine {
     ///
     /// Processes first: whoever still runs could still use the network and write to the layers.
     pub(crate) fn release(&self, id: &ContainerId) -> Result<()> {
-        self.release_kernel_objects(id)?;
+        self.release_kernel_objects(id)?.finish().doing("disconnect", id.short())?;
         // Last, and only when nothing is left: as long as it is there, the next try finds the rest.
         self.forget_run(id)
     }
 
-    /// [`release`](Self::release) without its last step, for a monitor that has something to write down before.
-    pub(crate) fn release_kernel_objects(&self, id: &ContainerId) -> Result<()> {
+    /// [`release`](Self::release) without its last steps, for a monitor that has something to write down before: what it
+    /// returns is the container's cables.
+    pub(crate) fn release_kernel_objects(&self, id: &ContainerId) -> Result<Departure> {
         let runtime =
             runtime::delete(&self.runtime(), id.as_str(), runtime::Force::Yes).doing("release", id.short()).map(drop);
         let cgroup = remove_cgroup(id);
-        let network = self.networks().disconnect(id.as_str()).doing("disconnect", id.short());
+        let network = self.networks().leave(id.as_str()).doing("disconnect", id.short());
         runtime.and(cgroup).and(network)
     }
 

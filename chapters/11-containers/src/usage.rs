@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Result, While as _};
 use crate::id::ContainerId;
 use crate::lifecycle::{cgroup, wrong_state};
-use crate::options::NetworkMode;
+use crate::networking::NetworkMode;
 
 /// One look.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,11 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use containers::{CreateOptions, MountRequest, Network, PortMapping, Resources, RestartPolicy, Security, Ulimit};
+use containers::{
+    CreateOptions, HostAddress, MountRequest, Network, PortMapping, Resources, RestartPolicy, Security, Ulimit,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
+use crate::network::Endpoint;
 
 /// What a container is to be, in Docker's words.
 ///
@@ -74,6 +77,8 @@ struct HostConfig {
     group_add: Option<Vec<String>>,
     extra_hosts: Option<Vec<String>>,
     dns: Option<Vec<std::net::IpAddr>>,
+    dns_search: Option<Vec<String>>,
+    dns_options: Option<Vec<String>>,
     readonly_rootfs: bool,
     init: Option<bool>,
     shm_size: u64,
@@ -120,22 +125,6 @@ struct Restart {
 #[serde(rename_all = "PascalCase", default)]
 struct NetworkingConfig {
     endpoints_config: Option<BTreeMap<String, Option<Endpoint>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Endpoint {
-    aliases: Option<Vec<String>>,
-    #[serde(rename = "IPAMConfig")]
-    ipam_config: Option<Ipam>,
-    mac_address: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Ipam {
-    #[serde(rename = "IPv4Address")]
-    address: Option<std::net::IpAddr>,
 }
 
 impl Body {
@@ -249,6 +238,7 @@ impl HostConfig {
         ulimits.collect()
     }
 
+    /// The network of the mode comes first; the others follow by name, for JSON's objects have no order.
     fn network(&self, config: NetworkingConfig) -> Result<Network, ApiError> {
         let bad = |e: containers::Error| ApiError::bad_request(e.to_string());
         let mut endpoints = config.endpoints_config.unwrap_or_default();
@@ -256,20 +246,26 @@ impl HostConfig {
             "" => endpoints.keys().next().cloned().unwrap_or_default(),
             mode => mode.to_owned(),
         };
-        let endpoint = endpoints.remove(&named).flatten().unwrap_or_default();
-        if let Some(other) = endpoints.keys().next() {
-            let message = format!("a second network ({other}) at create is not supported");
-            return Err(ApiError::not_implemented(message));
-        }
-        Ok(Network {
-            mode: named.parse().map_err(bad)?,
-            aliases: endpoint.aliases.unwrap_or_default(),
-            ip: endpoint.ipam_config.and_then(|ipam| ipam.address),
-            mac: (!endpoint.mac_address.is_empty()).then_some(endpoint.mac_address),
+        let mode: containers::NetworkMode = named.parse().map_err(bad)?;
+        let first = endpoints.remove(&named).or_else(|| endpoints.remove(mode.as_str())).flatten().unwrap_or_default();
+        let first = first.connection(&named)?;
+        let more = endpoints.into_iter().map(|(name, endpoint)| endpoint.unwrap_or_default().connection(&name));
+        let network = Network {
+            mode,
+            aliases: first.aliases,
+            ip: first.ip,
+            ip6: first.ip6,
+            mac: first.mac,
+            more: more.collect::<Result<_, _>>()?,
+            left_first: false,
             publish: self.publish()?,
             extra_hosts: self.hosts()?,
             dns: self.dns.clone().unwrap_or_default(),
-        })
+            dns_search: self.dns_search.clone().unwrap_or_default(),
+            dns_options: self.dns_options.clone().unwrap_or_default(),
+        };
+        network.check().map_err(bad)?;
+        Ok(network)
     }
 
     fn publish(&self) -> Result<Vec<PortMapping>, ApiError> {
@@ -288,11 +284,10 @@ impl HostConfig {
         Ok(publish)
     }
 
-    fn hosts(&self) -> Result<Vec<(String, std::net::IpAddr)>, ApiError> {
+    fn hosts(&self) -> Result<Vec<(String, HostAddress)>, ApiError> {
         let host = |text: &String| {
             let bad = || ApiError::bad_request(format!("invalid extra host {text:?}"));
             let (name, address) = text.split_once(':').ok_or_else(bad)?;
-            let address = address.trim_start_matches('[').trim_end_matches(']');
             Ok((name.to_owned(), address.parse().map_err(|_| bad())?))
         };
         self.extra_hosts.iter().flatten().map(host).collect()

@@ -159,7 +159,12 @@ impl From<network::Error> for ApiError {
             E::NoSuchNetwork(name) => Self::not_found(format!("network {name} not found")),
             E::NetworkExists(name) => Self::conflict(format!("network with name {name} already exists")),
             E::BuiltIn(_) | E::NetworkInUse { .. } => Self { status: StatusCode::FORBIDDEN, message: text },
-            E::BadName { .. } | E::BadSubnet { .. } | E::BadPort { .. } => Self::bad_request(text),
+            E::AlreadyConnected { .. } => Self { status: StatusCode::FORBIDDEN, message: text },
+            E::BadName { .. }
+            | E::BadSubnet { .. }
+            | E::BadPort { .. }
+            | E::BadOption { .. }
+            | E::BadAddress { .. } => Self::bad_request(text),
             _ => Self::internal(text),
         }
     }

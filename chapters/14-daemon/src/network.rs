@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use containers::Engine;
-use network::{Network, NetworkName, NetworkSpec, Networks};
+use containers::{Connection, Engine};
+use network::{Driver, Network, NetworkName, NetworkSpec, Networks};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::query::{Filters, Query};
 const PSEUDO: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
 
 /// The filters that a listing of networks understands.
-pub const FILTERS: [&str; 5] = ["name", "id", "driver", "type", "label"];
+pub const FILTERS: [&str; 7] = ["name", "id", "driver", "type", "label", "scope", "dangling"];
 
 /// `GET /networks`.
 pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Vec<Value>>, ApiError> {
@@ -36,6 +36,11 @@ pub fn passes(network: &Value, filters: &Filters) -> bool {
     filters.pass("name", |part| text("Name").contains(part))
         && filters.pass("id", |id| text("Id").starts_with(id))
         && filters.pass("driver", |driver| text("Driver") == driver)
+        && filters.pass("scope", |scope| text("Scope") == scope)
+        && filters.pass("dangling", |asked| {
+            let used = network["Containers"].as_object().is_some_and(|containers| !containers.is_empty());
+            (asked == "true" || asked == "1") != (used || builtin)
+        })
         && filters.pass("type", |kind| (kind == "builtin") == builtin)
         && filters.pass_labels(&serde_json::from_value(network["Labels"].clone()).unwrap_or_default())
 }
@@ -71,35 +76,42 @@ fn document(networks: &Networks, network: &Network) -> Value {
     let containers: BTreeMap<_, _> = leases
         .into_iter()
         .map(|lease| {
+            let six = lease.endpoint.ipv6.map(|six| format!("{}/{}", six.address, six.prefix_length));
             let endpoint = json!({
                 "Name": lease.names.first(),
-                "EndpointID": "",
+                "EndpointID": lease.endpoint.id(),
                 "MacAddress": lease.endpoint.mac.to_string(),
                 "IPv4Address": format!("{}/{}", lease.endpoint.address, lease.endpoint.prefix_length),
-                "IPv6Address": "",
+                "IPv6Address": six.unwrap_or_default(),
             });
             (lease.endpoint.container_id, endpoint)
         })
         .collect();
+    let mut pool = json!({ "Subnet": network.subnet, "Gateway": network.gateway });
+    if let Some(range) = network.ip_range {
+        pool["IPRange"] = json!(range);
+    }
+    let six = network.ipv6.map(|pool| json!({ "Subnet": pool.subnet, "Gateway": pool.gateway }));
+    let pools: Vec<Value> = [pool].into_iter().chain(six).collect();
+    let mut options = network.options.clone();
+    if network.driver == Driver::Bridge {
+        options.insert("com.docker.network.bridge.name".to_owned(), network.bridge.to_string());
+    }
     json!({
         "Name": network.name.as_str(),
         "Id": network.id,
         "Created": network.created.to_string(),
         "Scope": "local",
-        "Driver": "bridge",
-        "EnableIPv6": false,
-        "IPAM": {
-            "Driver": "default",
-            "Options": null,
-            "Config": [{ "Subnet": network.subnet, "Gateway": network.gateway }],
-        },
+        "Driver": network.driver.to_string(),
+        "EnableIPv6": network.ipv6.is_some(),
+        "IPAM": { "Driver": "default", "Options": null, "Config": pools },
         "Internal": network.internal,
         "Attachable": false,
         "Ingress": false,
         "ConfigFrom": { "Network": "" },
         "ConfigOnly": false,
         "Containers": containers,
-        "Options": { "com.docker.network.bridge.name": network.bridge.as_str() },
+        "Options": options,
         "Labels": network.labels,
     })
 }
@@ -126,7 +138,7 @@ pub struct Body {
     driver: String,
     internal: bool,
     #[serde(rename = "EnableIPv6")]
-    ipv6: bool,
+    ipv6: Option<bool>,
     #[serde(rename = "IPAM")]
     ipam: Ipam,
     options: Option<BTreeMap<String, String>>,
@@ -136,6 +148,7 @@ pub struct Body {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Ipam {
+    driver: String,
     config: Option<Vec<Pool>>,
 }
 
@@ -146,6 +159,7 @@ struct Pool {
     gateway: String,
     #[serde(rename = "IPRange")]
     ip_range: String,
+    auxiliary_addresses: Option<BTreeMap<String, String>>,
 }
 
 /// `POST /networks/create`.
@@ -157,36 +171,189 @@ pub async fn create(State(api): State<Arc<Api>>, Json(body): Json<Body>) -> Resu
 
 impl Body {
     fn spec(self) -> Result<NetworkSpec, ApiError> {
-        if !matches!(self.driver.as_str(), "" | "default" | "bridge") {
-            return Err(ApiError::not_implemented(format!("network driver {:?} is not supported", self.driver)));
-        }
-        if self.ipv6 {
-            return Err(ApiError::not_implemented("EnableIPv6 is not supported"));
+        if !matches!(self.ipam.driver.as_str(), "" | "default") {
+            let message = format!("IPAM driver {:?} is not supported", self.ipam.driver);
+            return Err(ApiError::not_implemented(message));
         }
         let mut spec = NetworkSpec::named(name(&self.name)?);
-        for (key, value) in self.options.iter().flatten() {
-            match (key.as_str(), value.parse()) {
-                ("com.docker.network.driver.mtu", Ok(mtu)) => spec.mtu = Some(mtu),
-                _ => return Err(ApiError::not_implemented(format!("network option {key}={value} is not supported"))),
-            }
+        spec.driver = self.driver.parse()?;
+        spec.options = self.options.unwrap_or_default();
+        // What the client says of itself, and the engine has no use for.
+        spec.options.remove("com.docker.network.enable_ipv4");
+        for pool in self.ipam.config.unwrap_or_default() {
+            pool.add_to(&mut spec)?;
         }
-        let pools = self.ipam.config.unwrap_or_default();
-        if pools.len() > 1 || pools.iter().any(|pool| !pool.ip_range.is_empty()) {
-            return Err(ApiError::not_implemented("IPAM: one subnet without a range is supported"));
-        }
-        for pool in pools {
-            let bad = |what: &str, text: &str| ApiError::bad_request(format!("invalid {what} {text:?}"));
-            if !pool.subnet.is_empty() {
-                spec.subnet = Some(pool.subnet.parse().map_err(|_| bad("subnet", &pool.subnet))?);
-            }
-            if !pool.gateway.is_empty() {
-                spec.gateway = Some(pool.gateway.parse().map_err(|_| bad("gateway", &pool.gateway))?);
-            }
-        }
+        spec.ipv6 = self.ipv6.unwrap_or_default();
         spec.internal = self.internal;
         spec.labels = self.labels.unwrap_or_default();
         Ok(spec)
     }
+}
+
+impl Pool {
+    fn add_to(self, spec: &mut NetworkSpec) -> Result<(), ApiError> {
+        if self.auxiliary_addresses.is_some_and(|addresses| !addresses.is_empty()) {
+            return Err(ApiError::not_implemented("IPAM: auxiliary addresses are not supported"));
+        }
+        if self.subnet.is_empty() {
+            return match self.gateway.is_empty() && self.ip_range.is_empty() {
+                true => Ok(()),
+                false => Err(ApiError::bad_request("a gateway or range needs its subnet")),
+            };
+        }
+        let bad = |what: &str, text: &str| ApiError::bad_request(format!("invalid {what} {text:?}"));
+        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let subnet = self.subnet.parse().map_err(|_| bad("subnet", &self.subnet))?;
+        let gateway = filled(&self.gateway).map(|text| text.parse().map_err(|_| bad("gateway", &text))).transpose()?;
+        let range = filled(&self.ip_range).map(|text| text.parse().map_err(|_| bad("range", &text))).transpose()?;
+        Ok(spec.add_subnet(subnet, gateway, range)?)
+    }
+}
+
+/// What a client says about a container's place in a network, at `create` and at `connect`.
+///
+/// # References
+/// Docker Engine API, `EndpointSettings`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Endpoint {
+    aliases: Option<Vec<String>>,
+    #[serde(rename = "IPAMConfig")]
+    ipam_config: Option<EndpointIpam>,
+    mac_address: String,
+    links: Option<Vec<String>>,
+    driver_opts: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EndpointIpam {
+    #[serde(rename = "IPv4Address")]
+    address: String,
+    #[serde(rename = "IPv6Address")]
+    address6: String,
+}
+
+impl Endpoint {
+    /// The same in the engine's words.
+    ///
+    /// # Errors
+    /// 400 for what is no address, 501 for links and driver options.
+    pub(crate) fn connection(self, network: &str) -> Result<Connection, ApiError> {
+        if self.links.is_some_and(|links| !links.is_empty()) {
+            return Err(ApiError::not_implemented(
+                "links are not supported: containers of a network find each other by name",
+            ));
+        }
+        if self.driver_opts.is_some_and(|options| !options.is_empty()) {
+            return Err(ApiError::not_implemented("driver options of an endpoint are not supported"));
+        }
+        let bad = |text: &str| ApiError::bad_request(format!("invalid address {text:?}"));
+        let ipam = self.ipam_config.unwrap_or_default();
+        let four = (!ipam.address.is_empty()).then(|| ipam.address.parse().map_err(|_| bad(&ipam.address)));
+        let six = (!ipam.address6.is_empty()).then(|| ipam.address6.parse().map_err(|_| bad(&ipam.address6)));
+        Ok(Connection {
+            network: network.to_owned(),
+            aliases: self.aliases.unwrap_or_default(),
+            ip: four.transpose()?,
+            ip6: six.transpose()?,
+            mac: (!self.mac_address.is_empty()).then_some(self.mac_address),
+        })
+    }
+}
+
+/// The body of `connect` and `disconnect`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Membership {
+    container: String,
+    #[serde(default)]
+    endpoint_config: Option<Endpoint>,
+}
+
+/// `POST /networks/{id}/connect`.
+pub async fn connect(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    Json(body): Json<Membership>,
+) -> Result<StatusCode, ApiError> {
+    api.call(move |engine| {
+        let network = name_of(engine, &id)?;
+        let connection = body.endpoint_config.unwrap_or_default().connection(&network)?;
+        engine.connect_network(engine.find(&body.container)?.id(), connection)?;
+        Ok(StatusCode::OK)
+    })
+    .await
+}
+
+/// `POST /networks/{id}/disconnect`.
+pub async fn disconnect(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    Json(body): Json<Membership>,
+) -> Result<StatusCode, ApiError> {
+    api.call(move |engine| {
+        let network = name_of(engine, &id)?;
+        engine.disconnect_network(engine.find(&body.container)?.id(), &network)?;
+        Ok(StatusCode::OK)
+    })
+    .await
+}
+
+/// `POST /networks/prune`.
+pub async fn prune(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Value>, ApiError> {
+    let filters = Filters::parse(&query, &["label"])?;
+    let removed = api.call(move |engine| prune_networks(engine, &filters)).await?;
+    Ok(Json(json!({ "NetworksDeleted": if removed.is_empty() { Value::Null } else { json!(removed) } })))
+}
+
+/// Removes every network that no container uses, running or not, and that passes the filters; their names.
+///
+/// # Errors
+/// The first that cannot be removed.
+pub fn prune_networks(engine: &Engine, filters: &Filters) -> Result<Vec<String>, ApiError> {
+    let used: Vec<String> = engine
+        .list(containers::All::Yes)?
+        .iter()
+        .flat_map(|container| container.record().options.network.connections())
+        .map(|connection| connection.network)
+        .collect();
+    let mut removed = Vec::new();
+    for network in engine.networks().list()? {
+        let name = network.name.to_string();
+        if used.contains(&name) || !filters.pass_labels(&network.labels) {
+            continue;
+        }
+        match engine.networks().remove(&network.name) {
+            Err(
+                network::Error::BuiltIn(_) | network::Error::NetworkInUse { .. } | network::Error::NoSuchNetwork(_),
+            ) => {}
+            gone => gone.map(|()| removed.push(name))?,
+        }
+    }
+    Ok(removed)
+}
+
+/// The name of the network of a name or id.
+///
+/// # Errors
+/// 404.
+pub fn name_of(engine: &Engine, id: &str) -> Result<String, ApiError> {
+    Ok(find(engine, id)?["Name"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The rules that the kernel has for a network, as `nft` shows them; those that it would load, while none are needed.
+///
+/// # Errors
+/// 404; where `nft` is missing.
+pub fn firewall(engine: &Engine, id: &str) -> Result<String, ApiError> {
+    let networks = engine.networks();
+    let network = networks.inspect(&name(&name_of(engine, id)?)?)?;
+    let table = networks.table(&network.name);
+    Ok(match table.list()? {
+        Some(rules) => rules,
+        None => format!("# not loaded: no container is connected\n{}", table.text(&network)),
+    })
 }
 
 /// `GET /networks/{id}`.

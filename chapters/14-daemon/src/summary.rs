@@ -103,13 +103,21 @@ impl Summary {
 
     /// The networks' names, or the mode where it is in none.
     pub fn networks(&self) -> String {
-        self.container.record().options.network.mode.as_str().to_owned()
+        self.network_names().join(",")
+    }
+
+    fn network_names(&self) -> Vec<String> {
+        let wanted = &self.container.record().options.network;
+        match wanted.mode.network() {
+            Some(_) => wanted.connections().into_iter().map(|connection| connection.network).collect(),
+            None => vec![wanted.mode.to_string()],
+        }
     }
 
     /// The entry of `GET /containers/json`.
     pub fn json(&self, now: Timestamp) -> Value {
         let record = self.container.record();
-        let mode = record.options.network.mode.as_str();
+        let mode = record.options.network.mode.to_string();
         json!({
             "Id": record.id,
             "Names": [format!("/{}", record.name)],
@@ -149,6 +157,9 @@ impl Summary {
                 "IPAddress": endpoint.address,
                 "IPPrefixLen": endpoint.prefix_length,
                 "Gateway": endpoint.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+                "EndpointID": endpoint.id(),
+                "GlobalIPv6Address": endpoint.ipv6.map(|six| six.address.to_string()).unwrap_or_default(),
+                "GlobalIPv6PrefixLen": endpoint.ipv6.map_or(0, |six| six.prefix_length),
                 "MacAddress": endpoint.mac.to_string(),
             });
             (endpoint.network.to_string(), document)
@@ -179,7 +190,7 @@ impl Summary {
             && filters.pass("exited", |code| {
                 self.life.status == Status::Exited && self.life.exit_code.is_some_and(|have| have.to_string() == code)
             })
-            && filters.pass("network", |network| options.network.mode.as_str() == network)
+            && filters.pass("network", |network| self.network_names().iter().any(|name| name == network))
             && filters.pass("volume", |volume| {
                 record.mounts.iter().any(|mount| {
                     matches!(&mount.kind, MountKind::Volume { name, .. } if name == volume)

@@ -8,7 +8,6 @@ use daemon::words;
 use distribution::Silent;
 use images::{Descriptor, Mended, Reference, Repair, Verified, VerifiedLayers, builtin};
 
-use crate::acquire;
 use crate::cli::Place;
 use crate::stdout::say;
 
@@ -79,7 +78,7 @@ fn again(engine: &Engine, name: &Reference, target: &Descriptor) -> Result<(), S
             false => Err(format!("this machine makes another {own} by now, and that has the name")),
         };
     }
-    let client = acquire::client().map_err(|error| format!("{error:#}"))?;
+    let client = crate::reach::Reach::strict().client().map_err(|error| format!("{error:#}"))?;
     let pinned = name.with_digest(target.digest);
     let pulled = distribution::pull(&client, &pinned, store, engine.snapshots(), &Silent);
     // The name that it had is enough.

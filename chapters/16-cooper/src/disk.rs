@@ -228,7 +228,7 @@ fn deleted(what: &str, names: &[impl std::fmt::Display]) {
     }
 }
 
-fn confirmed(question: &str) -> anyhow::Result<bool> {
+pub(crate) fn confirmed(question: &str) -> anyhow::Result<bool> {
     eprint!("{question}\n\nAre you sure you want to continue? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();

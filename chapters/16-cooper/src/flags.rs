@@ -180,15 +180,19 @@ pub(crate) struct Limits {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
-    /// Connect a container to a network: bridge, host, none, or one's name
-    #[arg(long, visible_alias = "net", default_value = "bridge", value_name = "NETWORK")]
-    pub(crate) network: String,
+    /// Connect a container to a network: bridge, host, none, container:NAME, or a network's name; may be given again, also as
+    /// NAME:ip=ADDRESS,alias=NAME or name=NAME,ip=ADDRESS,alias=NAME
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    pub(crate) network: Vec<String>,
     /// Add network-scoped alias for the container
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     pub(crate) network_alias: Vec<String>,
     /// IPv4 address (e.g., 172.30.100.104)
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ip: Option<std::net::IpAddr>,
+    pub(crate) ip: Option<std::net::Ipv4Addr>,
+    /// IPv6 address (e.g., 2001:db8::33)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip6: Option<std::net::Ipv6Addr>,
     /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) mac_address: Option<String>,
@@ -201,6 +205,12 @@ pub(crate) struct Network {
     /// Set custom DNS servers
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<std::net::IpAddr>,
+    /// Set custom DNS search domains
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+    /// Set DNS options
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
 }
 
 /// What it may do.

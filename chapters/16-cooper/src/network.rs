@@ -1,26 +1,34 @@
 //! `network`: who can reach whom.
 
-use ::network::{NetworkName, NetworkSpec};
+use ::network::{Driver, NetworkName, NetworkSpec};
+use anyhow::bail;
 use clap::{Args, Subcommand};
+use containers::Connection;
 use serde_json::{Value, json};
 
 use crate::cli::Place;
 use crate::failure::each;
 use crate::look::{json_only, message, print_documents};
 use crate::stdout::say;
-use crate::table::{Format, Listing, Rows};
+use crate::table::{Filtered, Format, Listing, Rows};
 use crate::values;
 
 /// Manage networks
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Connect a container to a network
+    Connect(Connect),
     /// Create a network
     Create(Create),
+    /// Disconnect a container from a network
+    Disconnect(Disconnect),
     /// Display detailed information on one or more networks
     Inspect(Inspect),
     /// List networks
     #[command(visible_alias = "list")]
     Ls(Ls),
+    /// Remove all unused networks
+    Prune(Prune),
     /// Remove one or more networks
     #[command(visible_alias = "remove")]
     Rm(Rm),
@@ -29,9 +37,12 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         match self {
+            Self::Connect(command) => command.run(place),
             Self::Create(command) => command.run(place),
+            Self::Disconnect(command) => command.run(place),
             Self::Inspect(command) => command.run(place),
             Self::Ls(command) => command.run(place),
+            Self::Prune(command) => command.run(place),
             Self::Rm(command) => command.run(place),
         }
     }
@@ -40,18 +51,27 @@ impl Command {
 /// Create a network
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// Driver to manage the Network
-    #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
-    driver: String,
-    /// Subnet in CIDR format that represents a network segment
+    /// Driver to manage the Network: bridge, or cni:PLUGIN
+    #[arg(short, long, default_value = "bridge")]
+    driver: Driver,
+    /// Subnet in CIDR format that represents a network segment: one of IPv4, one of IPv6
     #[arg(long)]
-    subnet: Option<ipnet::Ipv4Net>,
-    /// IPv4 Gateway for the subnet
+    subnet: Vec<ipnet::IpNet>,
+    /// Gateway for the subnet
     #[arg(long, requires = "subnet")]
-    gateway: Option<std::net::Ipv4Addr>,
+    gateway: Vec<std::net::IpAddr>,
+    /// Allocate container ip from a sub-range
+    #[arg(long, requires = "subnet", value_name = "CIDR")]
+    ip_range: Vec<ipnet::IpNet>,
+    /// Enable IPv6 networking
+    #[arg(long)]
+    ipv6: bool,
     /// Restrict external access to the network
     #[arg(long)]
     internal: bool,
+    /// Set driver specific options
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    opt: Vec<String>,
     /// Set metadata on a network
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
@@ -62,16 +82,111 @@ pub(crate) struct Create {
 
 impl Create {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        let spec = NetworkSpec {
-            subnet: self.subnet,
-            gateway: self.gateway,
+        let mut spec = NetworkSpec {
+            driver: self.driver.clone(),
+            ipv6: self.ipv6,
             internal: self.internal,
+            options: values::labels(&self.opt),
             labels: values::labels(&self.label),
             ..NetworkSpec::named(self.name.clone())
         };
+        let (mut gateways, mut ranges) = (self.gateway.clone(), self.ip_range.clone());
+        for subnet in &self.subnet {
+            let gateway = gateways.iter().position(|gateway| subnet.contains(gateway)).map(|at| gateways.remove(at));
+            let range = ranges.iter().position(|range| subnet.contains(range)).map(|at| ranges.remove(at));
+            spec.add_subnet(*subnet, gateway, range)?;
+        }
+        if let Some(gateway) = gateways.first() {
+            bail!("no matching subnet for gateway {gateway}");
+        }
+        if let Some(range) = ranges.first() {
+            bail!("no matching subnet for range {range}");
+        }
         let engine = place.engine()?;
         let network = engine.networks().create(spec)?;
         say!("{}", network.id);
+        Ok(0)
+    }
+}
+
+/// Connect a container to a network
+#[derive(Args, Debug)]
+pub(crate) struct Connect {
+    /// Add network-scoped alias for the container
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+    /// IPv4 address (e.g., "172.30.100.104")
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<std::net::Ipv4Addr>,
+    /// IPv6 address (e.g., "2001:db8::33")
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<std::net::Ipv6Addr>,
+    /// Name or id of the network
+    network: String,
+    /// Name or id of the container
+    container: String,
+}
+
+impl Connect {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        let network = daemon::network::name_of(&engine, &self.network).map_err(message)?;
+        let connection =
+            Connection { network, aliases: self.alias.clone(), ip: self.ip, ip6: self.ip6, ..Connection::default() };
+        engine.connect_network(engine.find(&self.container)?.id(), connection)?;
+        Ok(0)
+    }
+}
+
+/// Disconnect a container from a network
+#[derive(Args, Debug)]
+pub(crate) struct Disconnect {
+    /// Force the container to disconnect from a network: the same, for nobody is asked
+    #[arg(short, long)]
+    force: bool,
+    /// Name or id of the network
+    network: String,
+    /// Name or id of the container
+    container: String,
+}
+
+impl Disconnect {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let engine = place.engine()?;
+        // A network that was removed by hand can still be left.
+        let network = match daemon::network::name_of(&engine, &self.network) {
+            Err(_) if self.force => self.network.clone(),
+            found => found.map_err(message)?,
+        };
+        engine.disconnect_network(engine.find(&self.container)?.id(), &network)?;
+        Ok(0)
+    }
+}
+
+/// Remove all unused networks
+#[derive(Args, Debug)]
+pub(crate) struct Prune {
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Provide filter values (e.g. "label=KEY=VALUE")
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+}
+
+impl Prune {
+    fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let filters = Filtered::of(&self.filter).filters(&["label"])?;
+        let question = "WARNING! This will remove all custom networks not used by at least one container.";
+        if !self.force && !crate::disk::confirmed(question)? {
+            return Ok(0);
+        }
+        let removed = daemon::network::prune_networks(&place.engine()?, &filters).map_err(message)?;
+        if !removed.is_empty() {
+            say!("Deleted Networks:");
+            removed.iter().for_each(|name| say!("{name}"));
+            say!("");
+        }
         Ok(0)
     }
 }
@@ -82,6 +197,9 @@ pub(crate) struct Inspect {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
     format: Option<Format>,
+    /// Show the rules that the firewall has for the network
+    #[arg(long, conflicts_with = "format")]
+    firewall: bool,
     /// Names or ids
     #[arg(required = true, value_name = "NETWORK")]
     networks: Vec<String>,
@@ -90,6 +208,13 @@ pub(crate) struct Inspect {
 impl Inspect {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
+        if self.firewall {
+            return each(&self.networks, |name| {
+                let rules = daemon::network::firewall(&engine, name).map_err(message)?;
+                crate::stdout::print(format_args!("{rules}"));
+                Ok(())
+            });
+        }
         print_documents(&self.networks, self.format.as_ref(), |name| {
             daemon::network::find(&engine, name).map_err(message)
         })
@@ -130,9 +255,15 @@ impl Ls {
 
 fn line(network: &Value, id: &str) -> Value {
     json!({
-        "CreatedAt": network["Created"], "Driver": network["Driver"], "ID": id, "IPv6": "false",
-        "Internal": network["Internal"].to_string(), "Name": network["Name"], "Scope": network["Scope"],
+        "CreatedAt": network["Created"], "Driver": network["Driver"], "ID": id, "IPv6": network["EnableIPv6"].to_string(),
+        "Internal": network["Internal"].to_string(), "Labels": labels(network), "Name": network["Name"], "Scope": network["Scope"],
     })
+}
+
+/// `a=b,c=d`.
+fn labels(network: &Value) -> String {
+    let pairs = network["Labels"].as_object().into_iter().flatten();
+    pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
 }
 
 /// Remove one or more networks

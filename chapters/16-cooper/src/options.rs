@@ -1,17 +1,13 @@
 //! From flags to `containers::CreateOptions`: every value is checked here, before anything is made.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use anyhow::{Context as _, anyhow, bail};
 use containers::{CreateOptions, MountRequest, Resources};
 use images::Healthcheck;
 
-use crate::flags::{Flags, Health, Limits, Network, Security};
+use crate::flags::{Flags, Health, Limits, Security};
 use crate::values;
-
-/// Docker's word for an address that the host has inside a container.
-const HOST_GATEWAY: &str = "host-gateway";
 
 impl Flags {
     /// What the flags, the image's name and the command ask for.
@@ -138,36 +134,6 @@ impl Limits {
             pids_limit: self.pids_limit,
         })
     }
-}
-
-impl Network {
-    fn options(&self) -> anyhow::Result<containers::Network> {
-        let mut publish = Vec::new();
-        for text in &self.publish {
-            publish.extend(network::port::parse(text)?);
-        }
-        Ok(containers::Network {
-            mode: self.network.parse()?,
-            aliases: self.network_alias.clone(),
-            ip: self.ip,
-            mac: self.mac_address.clone(),
-            publish,
-            extra_hosts: self.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
-            dns: self.dns.clone(),
-        })
-    }
-}
-
-/// `--add-host NAME:ADDRESS`, where an IPv6 address may stand in brackets.
-fn host(text: &str) -> anyhow::Result<(String, IpAddr)> {
-    let (name, address) =
-        text.split_once([':', '=']).ok_or_else(|| anyhow!("--add-host {text:?}: write NAME:ADDRESS"))?;
-    if address == HOST_GATEWAY {
-        bail!("--add-host {text:?}: {HOST_GATEWAY} is not supported yet");
-    }
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    let address = address.parse().map_err(|_| anyhow!("--add-host {text:?}: {address:?} is no IP address"))?;
-    Ok((name.to_owned(), address))
 }
 
 impl Security {

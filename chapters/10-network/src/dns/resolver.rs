@@ -1,9 +1,10 @@
 //! What is answered: the names of a network's containers, out of their lease files.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use simple_dns::rdata::{A, PTR, RData};
+use simple_dns::rdata::{A, AAAA, PTR, RData};
 use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
 
 use crate::lease::{Lease, Leases};
@@ -27,19 +28,59 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Resolver {
     networks: Vec<Names>,
+    /// Whose networks these are, if they may change: the directory of all leases, the container's id, and when the
+    /// directory was last read.
+    follows: Option<(PathBuf, String, Option<SystemTime>)>,
 }
+
+/// Names under which a container finds the machine that it runs on, as docker's and podman's users know them.
+const HOST_NAMES: [&str; 3] = ["host.docker.internal", "gateway.docker.internal", "host.containers.internal"];
 
 impl Resolver {
     /// A resolver over the leases of these networks.
     pub fn new(networks: Vec<(NetworkName, Leases)>) -> Self {
-        let networks =
-            networks.into_iter().map(|(network, leases)| Names { network, leases, read: None, known: Vec::new() });
-        Self { networks: networks.collect() }
+        let networks = networks.into_iter().map(|(network, leases)| Names::new(network, leases, None));
+        Self { networks: networks.collect(), follows: None }
+    }
+
+    /// A resolver over the networks that a container is in at the moment of each question: it may join and leave.
+    /// `run` is the directory that holds a directory of leases for each network.
+    pub fn of_container(run: PathBuf, container_id: &str) -> Self {
+        Self { networks: Vec::new(), follows: Some((run, container_id.to_owned(), None)) }
+    }
+
+    /// Whether questions about the rest of the world may be passed on: not from a container whose networks are internal.
+    pub fn has_way_out(&mut self) -> bool {
+        self.refresh();
+        self.follows.is_none() || self.gateway().is_some()
+    }
+
+    fn gateway(&self) -> Option<Ipv4Addr> {
+        self.networks.iter().find_map(|network| network.own.as_ref()?.endpoint.gateway)
+    }
+
+    /// Looks again at who is where. Directories' times of change say whether that is needed.
+    fn refresh(&mut self) {
+        if let Some((run, container_id, read)) = &mut self.follows {
+            let changed = modified(run);
+            if changed.is_none() || changed != *read {
+                let names = std::fs::read_dir(&*run).into_iter().flatten().flatten().map(|entry| entry.file_name());
+                for name in names.filter_map(|name| name.to_str()?.parse::<NetworkName>().ok()) {
+                    let directory = run.join(name.as_str());
+                    if directory.is_dir() && self.networks.iter().all(|known| known.network != name) {
+                        let leases = Leases::in_directory(directory);
+                        self.networks.push(Names::new(name, leases, Some(container_id.clone())));
+                    }
+                }
+                *read = changed.filter(settled);
+            }
+        }
+        self.networks.iter_mut().for_each(Names::refresh);
     }
 
     /// Answers a question, as it came from the wire.
     ///
-    /// A name of ours has addresses of the old kind only. Asked for another kind of record it answers "none of that kind"
+    /// A name of ours has IPv4 addresses, and IPv6 ones in networks that have those. Asked for another kind of record it answers "none of that kind"
     /// and not "no such name", for a C library that hears the latter about IPv6 gives up on IPv4 too.
     ///
     /// # References
@@ -56,6 +97,7 @@ impl Resolver {
         if !matches!(question.qclass, QCLASS::CLASS(CLASS::IN) | QCLASS::ANY) {
             return Answer::Forward;
         }
+        self.refresh();
         let name = question.qname.to_string().trim_end_matches('.').to_ascii_lowercase();
         match reverse(&name) {
             Some(address) => self.answer_reverse(&packet, question, address),
@@ -64,19 +106,27 @@ impl Resolver {
     }
 
     fn answer_name(&mut self, packet: &Packet<'_>, question: &Question<'_>, name: &str) -> Answer {
-        let addresses: Vec<_> = self.networks.iter_mut().flat_map(|network| network.addresses(name)).collect();
-        if addresses.is_empty() {
+        let mut places: Vec<_> = self.networks.iter().flat_map(|network| network.places(name)).collect();
+        if places.is_empty() && HOST_NAMES.contains(&name) {
+            places.extend(self.gateway().map(|gateway| (gateway, None)));
+        }
+        if places.is_empty() {
             return Answer::Forward;
         }
-        if !matches!(question.qtype, QTYPE::TYPE(TYPE::A) | QTYPE::ANY) {
-            return reply(packet, RCODE::NoError, Vec::new());
-        }
-        let record = |address: Ipv4Addr| RData::A(A { address: address.into() });
-        reply(packet, RCODE::NoError, addresses.into_iter().map(record).collect())
+        let (four, six) = match question.qtype {
+            QTYPE::TYPE(TYPE::A) => (true, false),
+            QTYPE::TYPE(TYPE::AAAA) => (false, true),
+            QTYPE::ANY => (true, true),
+            _ => (false, false),
+        };
+        let old = places.iter().filter(|_| four).map(|(address, _)| RData::A(A { address: (*address).into() }));
+        let new = places.iter().filter(|_| six).filter_map(|(_, address)| *address);
+        let new = new.map(|address| RData::AAAA(AAAA { address: address.into() }));
+        reply(packet, RCODE::NoError, old.chain(new).collect())
     }
 
-    fn answer_reverse(&mut self, packet: &Packet<'_>, question: &Question<'_>, address: Ipv4Addr) -> Answer {
-        let found = self.networks.iter_mut().find_map(|network| network.name_of(address));
+    fn answer_reverse(&mut self, packet: &Packet<'_>, question: &Question<'_>, address: IpAddr) -> Answer {
+        let found = self.networks.iter().find_map(|network| network.name_of(address));
         let Some(name) = found else { return Answer::Forward };
         if !matches!(question.qtype, QTYPE::TYPE(TYPE::PTR) | QTYPE::ANY) {
             return reply(packet, RCODE::NoError, Vec::new());
@@ -119,11 +169,16 @@ fn reply(query: &Packet<'_>, code: RCODE, answers: Vec<RData<'_>>) -> Answer {
     packet.build_bytes_vec_compressed().map_or(Answer::Ignore, Answer::Reply)
 }
 
-/// `2.0.17.172.in-addr.arpa` as the address that it asks about.
-fn reverse(name: &str) -> Option<Ipv4Addr> {
+/// `2.0.17.172.in-addr.arpa` as the address that it asks about; `ip6.arpa` has a label for each four bits.
+fn reverse(name: &str) -> Option<IpAddr> {
+    if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+        let digits: String = digits.split('.').rev().filter(|digit| digit.len() == 1).collect();
+        let bits = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten()?;
+        return Some(Ipv6Addr::from_bits(bits).into());
+    }
     let octets: Vec<_> = name.strip_suffix(".in-addr.arpa")?.split('.').rev().map(str::parse::<u8>).collect();
     match octets.as_slice() {
-        [Ok(a), Ok(b), Ok(c), Ok(d)] => Some(Ipv4Addr::new(*a, *b, *c, *d)),
+        [Ok(a), Ok(b), Ok(c), Ok(d)] => Some(Ipv4Addr::new(*a, *b, *c, *d).into()),
         _ => None,
     }
 }
@@ -133,25 +188,35 @@ fn reverse(name: &str) -> Option<Ipv4Addr> {
 struct Names {
     network: NetworkName,
     leases: Leases,
+    /// In whose name it is read: only while that container is in the network are there names. Anybody's if none.
+    reader: Option<String>,
     /// The directory's time of change when it was read.
     read: Option<SystemTime>,
     known: Vec<Lease>,
+    /// The reader's own lease.
+    own: Option<Lease>,
 }
 
 impl Names {
-    fn addresses(&mut self, name: &str) -> Vec<Ipv4Addr> {
-        self.refresh();
-        // `web` and `web.mynet` are the same container.
-        let suffix = format!(".{}", self.network.as_str().to_ascii_lowercase());
-        let bare = name.strip_suffix(suffix.as_str()).unwrap_or(name);
-        let called = |lease: &&Lease| lease.names.iter().any(|known| known == bare || known == name);
-        self.known.iter().filter(called).map(|lease| lease.endpoint.address).collect()
+    fn new(network: NetworkName, leases: Leases, reader: Option<String>) -> Self {
+        Self { network, leases, reader, read: None, known: Vec::new(), own: None }
     }
 
-    fn name_of(&mut self, address: Ipv4Addr) -> Option<String> {
-        self.refresh();
-        let lease = self.known.iter().find(|lease| lease.endpoint.address == address)?;
-        Some(format!("{}.{}", lease.names.first()?, self.network))
+    fn places(&self, name: &str) -> Vec<(Ipv4Addr, Option<Ipv6Addr>)> {
+        // `web` and `web.mynet` are the same container.
+        let network = self.network.as_str();
+        let bare = name.len().checked_sub(network.len() + 1).filter(|dot| name.as_bytes()[*dot] == b'.');
+        let bare = bare.filter(|dot| name[dot + 1..].eq_ignore_ascii_case(network)).map_or(name, |dot| &name[..dot]);
+        let called = |lease: &&Lease| lease.names.iter().any(|known| known == bare || known == name);
+        let place = |lease: &Lease| (lease.endpoint.address, lease.endpoint.ipv6.map(|place| place.address));
+        self.known.iter().filter(called).map(place).collect()
+    }
+
+    fn name_of(&self, address: IpAddr) -> Option<String> {
+        let has = |lease: &&Lease| {
+            address == lease.endpoint.address || lease.endpoint.ipv6.is_some_and(|place| address == place.address)
+        };
+        Some(format!("{}.{}", self.known.iter().find(has)?.names.first()?, self.network))
     }
 
     /// A lease is written by rename and removed by unlink: both change the directory's own time.
@@ -159,17 +224,34 @@ impl Names {
     /// Two changes within one tick of the file system's clock look the same, so a directory that changed just now is
     /// read again next time.
     fn refresh(&mut self) {
-        let changed = std::fs::metadata(self.leases.directory()).and_then(|data| data.modified()).ok();
+        let changed = modified(self.leases.directory());
         if changed.is_some() && changed == self.read {
             return;
         }
-        // One file that cannot be read must not take everybody's names away: what was known stays known.
+        self.read = changed.filter(settled);
+        if let Some(reader) = &self.reader {
+            match self.leases.of_container(reader) {
+                Ok(None) => {
+                    self.own = None;
+                    return self.known.clear();
+                }
+                Ok(own) => self.own = own,
+                // One file that cannot be read must not take everybody's names away: what was known stays known.
+                Err(_) => return,
+            }
+        }
         if let Ok(leases) = self.leases.all() {
             self.known = leases;
-            let settled = |at: &SystemTime| at.elapsed().is_ok_and(|age| age > Duration::from_millis(50));
-            self.read = changed.filter(settled);
         }
     }
+}
+
+fn modified(directory: &Path) -> Option<SystemTime> {
+    std::fs::metadata(directory).and_then(|data| data.modified()).ok()
+}
+
+fn settled(at: &SystemTime) -> bool {
+    at.elapsed().is_ok_and(|age| age > Duration::from_millis(50))
 }
 
 /// A question as the wire has it; for tests and for the demonstration.
@@ -186,6 +268,7 @@ pub fn read_answer(bytes: &[u8]) -> Option<(RCODE, Vec<String>)> {
     let packet = Packet::parse(bytes).ok()?;
     let text = |record: &ResourceRecord<'_>| match &record.rdata {
         RData::A(A { address }) => Ipv4Addr::from(*address).to_string(),
+        RData::AAAA(AAAA { address }) => Ipv6Addr::from(*address).to_string(),
         RData::PTR(PTR(name)) => name.to_string(),
         _ => "another kind".to_owned(),
     };

@@ -49,8 +49,8 @@ pub struct Server {
 impl Server {
     /// Opens port 53 of 127.0.0.11 in the network namespace of `pid`, where loopback must be switched on already.
     ///
-    /// `upstreams` are asked, from the caller's own network, about everything that is no container's name; with none
-    /// (an internal network), such names do not exist.
+    /// `upstreams` are asked, from the caller's own network, about everything that is no container's name; with none, or
+    /// where the container has no way out (its networks are internal), such names do not exist.
     ///
     /// # Errors
     /// `EADDRINUSE` when somebody inside listens there already, and other refusals of the kernel's.
@@ -111,9 +111,10 @@ impl Server {
     }
 
     fn forward(&mut self, query: Vec<u8>, asker: SocketAddr) {
-        if self.upstreams.is_empty() || self.forwarded.len() >= MOST || query.len() < HEADER {
+        let nobody = self.upstreams.is_empty() || !self.resolver.has_way_out();
+        if nobody || self.forwarded.len() >= MOST || query.len() < HEADER {
             // Nobody to ask: then a name without a dot, a neighbour's name misspelled, certainly does not exist.
-            let unknown = self.upstreams.is_empty() && is_single_label(&query);
+            let unknown = nobody && is_single_label(&query);
             let code = if unknown { RCODE::NameError } else { RCODE::ServerFailure };
             return self.refuse(&query, code, asker);
         }
@@ -175,7 +176,8 @@ impl Server {
 
     fn drive(&mut self, id: u64) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
-        let progress = conversation.drive(&mut self.resolver, &self.upstreams);
+        let upstreams = if self.resolver.has_way_out() { self.upstreams.as_slice() } else { &[] };
+        let progress = conversation.drive(&mut self.resolver, upstreams);
         let watched = match (progress, self.conversations.get(&id).and_then(Conversation::server)) {
             (Progress::Waiting, _) => true,
             (Progress::Asked, Some(server)) => self.watch(server, id, EDGES).is_ok(),

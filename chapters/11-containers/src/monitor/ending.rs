@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use network::Departure;
 
 use super::exchange::Exchange;
 use super::launch;
@@ -13,7 +14,8 @@ use crate::record::{Container, Life, Status};
 use crate::restart::Restarts;
 
 /// Takes back everything, and writes down how it ended. With `--rm`, nothing of it remains. The answer is how long to
-/// pause before the next run, if there is to be one.
+/// pause before the next run, if there is to be one, and the container's cables, which are to be taken away when everybody
+/// knows of its end.
 ///
 /// How it ended is still to be told, even where a full disk keeps it from being written down; and what could not be
 /// removed, prune will.
@@ -23,7 +25,7 @@ pub(super) fn finish(
     code: u8,
     exchange: &mut Exchange,
     (restarts, ran): (&mut Restarts, Duration),
-) -> Option<Duration> {
+) -> (Option<Duration>, Option<Departure>) {
     let oom_killed = launch::was_oom_killed(container.id());
     let event = |action: &str| Event::of(container, action);
     if oom_killed {
@@ -46,10 +48,10 @@ pub(super) fn finish(
         ..Life::default()
     };
     match write_down(engine, container, life, exchange) {
-        Ok(()) => wanted,
+        Ok(departure) => (wanted, Some(departure)),
         Err(error) => {
             eprintln!("monitor: {error}");
-            None
+            (None, None)
         }
     }
 }
@@ -58,7 +60,7 @@ pub(super) fn finish(
 ///
 /// A container whose run directory is gone counts as one that does not run: whoever saw it gone before the end was
 /// written would take the exit code for unknown, and a `start` in between would have its new state overwritten by ours.
-fn write_down(engine: &Engine, container: &Container, life: Life, exchange: &Exchange) -> Result<()> {
+fn write_down(engine: &Engine, container: &Container, life: Life, exchange: &Exchange) -> Result<Departure> {
     let _lock = container.lock()?;
     let restarting = life.status == Status::Restarting;
     let released = engine.release_kernel_objects(container.id());
@@ -69,11 +71,13 @@ fn write_down(engine: &Engine, container: &Container, life: Life, exchange: &Exc
         let started_at = container.life()?.started_at;
         container.write_life(&Life { error, started_at, ..life }).map_err(Error::from)
     };
-    released.and(written.and_then(|()| match restarting {
-        true => Ok(()),
-        // As long as the run directory is there, prune finds what could not be released.
-        false => engine.forget_run(container.id()),
-    }))
+    let departure = released?;
+    written?;
+    // As long as the run directory is there, prune finds what could not be released.
+    if !restarting {
+        engine.forget_run(container.id())?;
+    }
+    Ok(departure)
 }
 
 /// It was to run again, and somebody does not want that.

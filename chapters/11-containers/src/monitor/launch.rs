@@ -111,6 +111,7 @@ fn plan(engine: &Engine, container: &Container) -> Result<Spec> {
         user,
         mounts: &record.mounts,
         files: container.directory(),
+        network: engine.shared_network(container)?,
         rootless,
         can_limit: can_limit(),
         obtainable: privileges::CapSet::obtainable(),

@@ -22,10 +22,11 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use network::Departure;
 use process::{During as _, pty};
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Result, While as _};
 use crate::events::Event;
 use crate::id::ContainerId;
 use crate::paths::Paths;
@@ -43,6 +44,9 @@ pub(crate) const CONTROL: &str = "control.sock";
 
 /// How long clients that do not read are waited for after the container's end.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a network's bridge and rules wait for another container after the last one.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// What a binary does that is told to be a monitor; `args` are those after the word `monitor`.
 ///
@@ -158,13 +162,18 @@ fn watch(orders: &Orders, mut attached: Option<UnixStream>, reporter: &mut Repor
         exchange.until_exit(&process)?;
         let code = process.wait()?.code();
         reap_orphans();
-        let again = ending::finish(&engine, &container, code, &mut exchange, (&mut restarts, began.elapsed()));
+        let (again, departure) =
+            ending::finish(&engine, &container, code, &mut exchange, (&mut restarts, began.elapsed()));
+        let networks = holdings.0.networks();
         drop(holdings);
         reporter.say(&Report::Exited { code });
         exchange.desk.announce(code);
+        departure.map(Departure::finish).transpose().doing("disconnect", container.name())?;
         let Some(pause) = again else {
-            // Everything is released and everybody knows. What remains is to let slow readers read.
-            return Ok(exchange.drain(PATIENCE)?);
+            // Everything is released and everybody knows. What remains is to let slow readers read, and to put the
+            // lights out where this was the last container.
+            exchange.drain(PATIENCE)?;
+            return engine.networks().linger(&networks, MOMENT).doing("clean up", "networks");
         };
         exchange.desk.expect_another();
         exchange.rest(pause)?;

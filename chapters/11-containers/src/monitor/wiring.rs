@@ -1,23 +1,19 @@
 //! A container's network: connected while its namespaces exist and its files do not yet.
 
 use std::fs::Permissions;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use network::dns::Server;
 use network::rootless::Helper;
-use network::{
-    Endpoint, EndpointOptions, Mac, NetworkName, PortMapping, Reservation, ResolvConf, hosts, resolv_conf,
-    resolv_conf_for_resolver,
-};
+use network::{Endpoint, NetworkName, PortMapping, Reservation, ResolvConf, resolv_conf, resolv_conf_for_resolver};
 use process::{During as _, Pid};
 
 use super::exchange::Service;
 use crate::engine::Engine;
-use crate::error::{Error, Result, While as _};
-use crate::options::NetworkMode;
+use crate::error::{Result, While as _};
+use crate::networking::NetworkMode;
 use crate::record::Container;
 
 /// What a monitor holds of its container's network.
@@ -32,6 +28,11 @@ pub(super) struct Wiring {
 }
 
 impl Wiring {
+    /// The networks that it is in.
+    pub(super) fn networks(&self) -> Vec<NetworkName> {
+        self.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+    }
+
     /// The published ports, as they really are.
     pub(super) fn ports(&self) -> Vec<PortMapping> {
         let held = self.reservation.iter().flat_map(Reservation::mappings);
@@ -55,42 +56,47 @@ impl Service for Names {
 /// Connects the container whose namespaces `pid` is in, and writes the three files that depend on it.
 pub(super) fn wire(engine: &Engine, container: &Container, pid: Pid, wiring: &mut Wiring) -> Result<()> {
     let wanted = &container.record().options.network;
-    let asked = ResolvConf::of_this_host().overridden(&wanted.dns, &[], &[]);
+    if let NetworkMode::Container(other) = &wanted.mode {
+        return share_files(&engine.find(other)?, container);
+    }
+    let asked = ResolvConf::of_this_host().overridden(&wanted.dns, &wanted.dns_search, &wanted.dns_options);
     let mut text = resolv_conf(&asked);
     match wanted.mode.network() {
         Some(_) if namespaces::rootless::is_rootless() => rootless(container, pid, wiring)?,
-        Some(name) => {
-            let network: NetworkName = name.parse().doing("read", "--network")?;
-            connect(engine, container, pid, &network, wiring)?;
-            let resolver = engine.networks().resolver(&[network]);
+        Some(_) => {
+            connect(engine, container, pid, wiring)?;
+            let resolver = engine.networks().resolver(container.id().as_str());
             wiring.names = Some(Names(Server::open(pid, resolver, &asked.upstreams())?));
             text = resolv_conf_for_resolver(&asked);
         }
         None if wanted.mode == NetworkMode::None => network::raise_loopback(pid).doing("raise", "lo")?,
         None => {}
     }
-    write_files(container, &text, wiring)
+    write_files(engine, container, &text, wiring)
 }
 
-fn connect(engine: &Engine, container: &Container, pid: Pid, network: &NetworkName, wiring: &mut Wiring) -> Result<()> {
+fn connect(engine: &Engine, container: &Container, pid: Pid, wiring: &mut Wiring) -> Result<()> {
     let wanted = &container.record().options.network;
+    let connections = wanted.connections();
     // Before anything is made: a port that somebody has is the likeliest reason not to go on.
-    let reservation = Reservation::take(&wanted.publish).doing("publish", container.name())?;
-    let mut names = vec![container.name().to_owned()];
-    names.extend(wanted.aliases.iter().cloned());
-    let address = match wanted.ip {
-        None => None,
-        Some(IpAddr::V4(address)) => Some(address),
-        Some(IpAddr::V6(address)) => return Err(Error::bad("--ip", address.to_string(), "networks are IPv4 here")),
-    };
-    let mac: Option<Mac> = wanted.mac.as_ref().map(|mac| mac.parse()).transpose().doing("read", "--mac-address")?;
-    let options = EndpointOptions { names, address, mac };
-    let id = container.id().as_str();
-    let endpoint = engine.networks().connect(network, id, pid, &options).doing("connect", container.name())?;
-    engine.networks().publish_reserved(&endpoint, &reservation).doing("publish", container.name())?;
-    wiring.endpoints.push(endpoint);
+    let family = engine.family(&connections)?;
+    let reservation = Reservation::take(&wanted.publish, family).doing("publish", container.name())?;
+    for connection in &connections {
+        wiring.endpoints.push(engine.join(container, pid, connection)?);
+    }
+    if connections.is_empty() {
+        network::raise_loopback(pid).doing("raise", "lo")?;
+    }
+    if let Some(endpoint) = reachable(&wiring.endpoints) {
+        engine.networks().publish_reserved(endpoint, &reservation).doing("publish", container.name())?;
+    }
     wiring.reservation = Some(reservation);
     Ok(())
+}
+
+/// Where ports are published: the way out, for that is the way back as well; else the first network.
+fn reachable(endpoints: &[Endpoint]) -> Option<&Endpoint> {
+    endpoints.iter().find(|endpoint| endpoint.gateway.is_some()).or(endpoints.first())
 }
 
 /// Without root there is no bridge to plug into: a helper of the user's own carries the packets.
@@ -110,17 +116,23 @@ fn rootless(container: &Container, pid: Pid, wiring: &mut Wiring) -> Result<()> 
 }
 
 /// The runtime bind-mounts these; they must be whole before it does, since a mount keeps the file that it found.
-fn write_files(container: &Container, resolv_conf: &str, wiring: &Wiring) -> Result<()> {
-    let record = container.record();
-    let hostname = &record.settings.hostname;
-    let addresses: Vec<IpAddr> = wiring.endpoints.iter().map(|endpoint| endpoint.address.into()).collect();
-    let hosts = hosts(hostname, &addresses, &record.options.network.extra_hosts);
-    for (name, text) in
-        [("hosts", hosts.as_str()), ("hostname", &format!("{hostname}\n")), ("resolv.conf", resolv_conf)]
-    {
+fn write_files(engine: &Engine, container: &Container, resolv_conf: &str, wiring: &Wiring) -> Result<()> {
+    let hosts = engine.hosts_file(container, &wiring.endpoints)?;
+    let hostname = format!("{}\n", container.record().settings.hostname);
+    for (name, text) in [("hosts", hosts.as_str()), ("hostname", &hostname), ("resolv.conf", resolv_conf)] {
         write_public(&container.directory().join(name), text)?;
     }
     Ok(())
+}
+
+/// Who shares another's network shares what that one knows about it.
+fn share_files(other: &Container, container: &Container) -> Result<()> {
+    for name in ["hosts", "resolv.conf"] {
+        let theirs = other.directory().join(name);
+        let text = std::fs::read_to_string(&theirs).during("read", theirs.display())?;
+        write_public(&container.directory().join(name), &text)?;
+    }
+    write_public(&container.directory().join("hostname"), &format!("{}\n", container.record().settings.hostname))
 }
 
 /// State files are for the engine alone; these the container's users read. They are made anew at every start, so

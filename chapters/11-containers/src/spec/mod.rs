@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Result, While as _};
 use crate::id::ContainerId;
-use crate::options::{CreateOptions, NetworkMode};
+use crate::networking::NetworkMode;
+use crate::options::CreateOptions;
 use crate::settings::{Settings, set};
 use crate::volumes::MountPoint;
 
@@ -42,6 +43,8 @@ pub struct Plan<'a> {
     pub mounts: &'a [MountPoint],
     /// The directory that holds `hosts`, `hostname` and `resolv.conf`.
     pub files: PathBuf,
+    /// The network namespace of the container whose network is shared.
+    pub network: Option<PathBuf>,
     /// Whether the engine itself lives in a user namespace.
     pub rootless: bool,
     /// Whether default limits can be set here. Limits that were asked for are in the spec in any case.
@@ -111,13 +114,17 @@ impl Plan<'_> {
         init.into_iter().flatten().chain(self.settings.args()).collect()
     }
 
-    /// Every namespace is the container's own, but for the network with `--network host`.
+    /// Every namespace is the container's own, but for the network with `--network host` or another container's.
     ///
     /// There is no user namespace: a rootless engine is in one already, together with its containers.
     fn namespaces(&self) -> Value {
         let own = ["mount", "pid", "uts", "ipc", "cgroup", "network"];
         let shared = |kind: &str| kind == "network" && self.options.network.mode == NetworkMode::Host;
-        own.iter().filter(|kind| !shared(kind)).map(|kind| json!({ "type": kind })).collect()
+        let namespace = |kind: &&str| match (*kind, &self.network) {
+            ("network", Some(path)) => json!({ "type": kind, "path": path }),
+            _ => json!({ "type": kind }),
+        };
+        own.iter().filter(|kind| !shared(kind)).map(namespace).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use crate::error::Result;
-use crate::options::NetworkMode;
+use crate::networking::NetworkMode;
 use crate::volumes::{MountKind, MountPoint};
 
 /// `--shm-size` when it is not given, bytes.

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::options::{Network, Resources, Ulimit};
+use crate::networking::Network;
+use crate::options::{Resources, Ulimit};
 use crate::security::Security;
 use crate::settings::Defaults;
 use crate::volumes::MountKind;
@@ -18,6 +19,7 @@ fn spec(options: &CreateOptions, mounts: &[MountPoint]) -> Result<Value> {
         user: (Identity::default(), Some("/root".into())),
         mounts,
         files: "/C".into(),
+        network: None,
         rootless: false,
         can_limit: true,
         obtainable: CapSet::all(),
