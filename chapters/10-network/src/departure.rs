@@ -152,7 +152,8 @@ impl Networks {
         outcome.map(|()| gone)
     }
 
-    /// Takes a container's ports and its lease in one network away; the cable that is left, if there was a lease.
+    /// Takes a container's ports and its lease in one network away; the link that is still to be removed, if there was a
+    /// lease: its cable.
     pub(crate) fn release(&self, network: &NetworkName, container_id: &str) -> Result<Option<DeviceName>> {
         let leases = self.leases(network);
         let holders = leases.holders()?;
@@ -162,7 +163,9 @@ impl Networks {
             if let Ok(Driver::Cni(plugin)) = self.inspect_locked(network).map(|network| network.driver) {
                 self.cni(&plugin).delete(lease)?;
                 leases.remove(*address, container_id)?;
-                return Ok(None);
+                // The plugin `bridge` leaves its bridge behind. Nobody else has one of this name.
+                let last = holders.len() == 1;
+                return Ok(last.then(|| DeviceName::bridge(self.root(), network)));
             }
             self.unpublish(network, &leases, lease)?;
         }

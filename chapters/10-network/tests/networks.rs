@@ -3,49 +3,17 @@
 
 mod host;
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use host::Container;
+use host::{Container, LIMIT, at, call, connect, greeter};
 use network::firewall::Published;
 use network::link::{self, LinkGroup, Veth};
 use network::name::DeviceName;
 use network::namespace::NetworkNamespace;
 use network::netlink::Socket;
-use network::{Endpoint, EndpointOptions, Error, Mac, NetworkName, NetworkSpec, Networks, port, route};
-
-const LIMIT: Duration = Duration::from_millis(1500);
-
-fn connect(networks: &Networks, container: &Container, network: &NetworkName, name: &str) -> Endpoint {
-    let options = EndpointOptions { names: vec![name.to_owned()], ..Default::default() };
-    networks.connect(network, &container.id, container.pid(), &options).unwrap()
-}
-
-/// A service inside the container that greets whoever connects with the address that it sees of him.
-fn greeter(container: &Container, port: u16) {
-    let listener = container.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let text = format!("hello {}", stream.peer_addr().unwrap().ip());
-            stream.write_all(text.as_bytes()).unwrap();
-        }
-    });
-}
-
-fn call(address: impl Into<SocketAddr>) -> Result<String, std::io::ErrorKind> {
-    let mut stream = TcpStream::connect_timeout(&address.into(), LIMIT).map_err(|error| error.kind())?;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).map_err(|error| error.kind())?;
-    Ok(text)
-}
-
-fn at(address: impl Into<Ipv4Addr>, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(address.into(), port)
-}
+use network::{EndpointOptions, Error, Mac, NetworkName, NetworkSpec, port, route};
 
 #[test]
 fn two_containers_and_the_host_talk_and_nothing_is_left() {
@@ -364,14 +332,23 @@ fn without_bridges_a_program_carries_the_packets() {
 
     let web = Container::new("aaaaaaaaaaaa0001");
     greeter(&web, 80);
-    let mappings = [port::parse("127.0.0.1::80").unwrap(), port::parse("8001:80").unwrap()].concat();
+    greeter(&web, 81);
+    let names = web.inside(|| UdpSocket::bind("0.0.0.0:53").unwrap());
+    let texts = ["127.0.0.1::80", "8001:80", "8100-8101:80-81", "127.0.0.1:5353:53/udp"];
+    let mappings: Vec<_> = texts.iter().flat_map(|text| port::parse(text).unwrap()).collect();
     let helper = network::rootless::attach(web.pid(), &mappings).unwrap();
     assert_eq!(helper.program(), "pasta");
     let port = helper.mappings()[0].host_port;
     assert!(call(at([127, 0, 0, 1], port)).unwrap().starts_with("hello "));
-    assert!(call(at([127, 0, 0, 1], 8001)).unwrap().starts_with("hello "));
+    for port in [8001, 8100, 8101] {
+        assert!(call(at([127, 0, 0, 1], port)).unwrap().starts_with("hello "), "{port}");
+    }
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"who?", "127.0.0.1:5353").unwrap();
+    names.set_read_timeout(Some(LIMIT)).unwrap();
+    assert_eq!(names.recv(&mut [0; 16]).unwrap(), 4);
     assert_eq!(web.inside(|| call(at([203, 0, 113, 2], 80))).unwrap(), "hello 203.0.113.1", "the way out");
-    let taken = network::rootless::attach(web.pid(), &mappings[1..]).unwrap_err();
+    let taken = network::rootless::attach(web.pid(), &mappings[1..2]).unwrap_err();
     assert!(matches!(taken, Error::PortInUse { port: 8001, .. }), "{taken}");
     let pid = helper.pid();
     drop(helper);

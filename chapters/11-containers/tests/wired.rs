@@ -6,7 +6,8 @@ mod sandbox;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use containers::{CreateOptions, Network, PortMapping, Protocol};
+use containers::{Connection, CreateOptions, Network, PortMapping, Protocol, StartOptions};
+use network::NetworkSpec;
 use sandbox::{Sandbox, eventually, sh};
 
 /// On the default network.
@@ -65,4 +66,69 @@ fn a_published_port_answers_and_a_taken_one_is_named() {
     let refused = sandbox.run(serve(port)).unwrap_err();
     assert!(refused.to_string().contains("in use") && refused.to_string().contains(&port.to_string()), "{refused}");
     assert_eq!(refused.exit_code(), 125);
+}
+
+#[test]
+fn networks_are_joined_and_left_while_it_runs() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    if !process::needs::program("nft") {
+        return;
+    }
+    let inner = NetworkSpec { ipv6: true, internal: true, ..NetworkSpec::named("inner".parse().unwrap()) };
+    let inner = sandbox.engine.networks().create(inner).unwrap();
+    let connection = |alias: &str| Connection {
+        network: "inner".to_owned(),
+        aliases: vec![alias.to_owned()],
+        ..Connection::default()
+    };
+    let more = Network { more: vec![connection("store")], ..Network::default() };
+    let db = sandbox.run_detached(CreateOptions { network: more, ..sh("exec sleep 1000") });
+    assert_eq!(db.life().unwrap().endpoints.len(), 2);
+
+    let web = sandbox.run_detached(CreateOptions { name: Some("web".into()), ..bridged("exec sleep 1000") });
+    let inside = |script: &str| {
+        let output = sandbox.command(&["exec", "web", "sh", "-c", script]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let four = db.life().unwrap().endpoints[1].address.to_string();
+    assert!(!inside("nslookup store 127.0.0.11").contains(&four), "not its network");
+    sandbox.engine.connect_network(web.id(), connection("front")).unwrap();
+    assert!(sandbox.engine.connect_network(web.id(), connection("again")).is_err());
+    let six = db.life().unwrap().endpoints[1].ipv6.unwrap().address.to_string();
+    assert!(inner.ipv6.unwrap().subnet.contains(&six.parse::<std::net::Ipv6Addr>().unwrap()));
+    // The resolver was told nothing: it follows the leases.
+    let told = inside("nslookup store 127.0.0.11");
+    assert!(told.contains(&four) && told.contains(&six), "{told}");
+    let own = web.life().unwrap().endpoints[1].address.to_string();
+    assert!(inside("cat /etc/hosts").contains(&own));
+
+    sandbox.engine.disconnect_network(web.id(), "inner").unwrap();
+    assert!(sandbox.engine.disconnect_network(web.id(), "inner").is_err());
+    assert!(!inside("nslookup store 127.0.0.11").contains(&four));
+    assert!(!inside("cat /etc/hosts").contains(&own));
+    assert_eq!(web.life().unwrap().endpoints.len(), 1);
+    // Without the bridge, the way out is gone; the container goes on, and starts again as it was left.
+    sandbox.engine.disconnect_network(web.id(), "bridge").unwrap();
+    assert_eq!(web.life().unwrap().endpoints, []);
+    sandbox.engine.stop(web.id(), Some(std::time::Duration::ZERO)).unwrap();
+    sandbox.engine.start(web.id(), &StartOptions::default()).unwrap();
+    assert_eq!(web.life().unwrap().endpoints, []);
+}
+
+#[test]
+fn another_containers_network_is_shared() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    if !process::needs::program("nft") {
+        return;
+    }
+    let owner = sandbox.run_detached(CreateOptions { name: Some("owner".into()), ..bridged("exec sleep 1000") });
+    let address = owner.life().unwrap().endpoints[0].address.to_string();
+    let shared = || CreateOptions {
+        network: Network { mode: "container:owner".parse().unwrap(), ..Network::default() },
+        ..sh("cat /etc/hosts; nslookup owner 127.0.0.11")
+    };
+    let said = sandbox.run(shared()).unwrap();
+    assert!(said.stdout.matches(&address).count() >= 2, "{said:?}");
+    sandbox.engine.stop(owner.id(), Some(std::time::Duration::ZERO)).unwrap();
+    assert!(sandbox.run(shared()).unwrap_err().to_string().contains("running"));
 }

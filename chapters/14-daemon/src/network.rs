@@ -39,7 +39,7 @@ pub fn passes(network: &Value, filters: &Filters) -> bool {
         && filters.pass("scope", |scope| text("Scope") == scope)
         && filters.pass("dangling", |asked| {
             let used = network["Containers"].as_object().is_some_and(|containers| !containers.is_empty());
-            (asked == "true" || asked == "1") == !(used || builtin)
+            (asked == "true" || asked == "1") != (used || builtin)
         })
         && filters.pass("type", |kind| (kind == "builtin") == builtin)
         && filters.pass_labels(&serde_json::from_value(network["Labels"].clone()).unwrap_or_default())
@@ -138,7 +138,7 @@ pub struct Body {
     driver: String,
     internal: bool,
     #[serde(rename = "EnableIPv6")]
-    ipv6: bool,
+    ipv6: Option<bool>,
     #[serde(rename = "IPAM")]
     ipam: Ipam,
     options: Option<BTreeMap<String, String>>,
@@ -183,7 +183,7 @@ impl Body {
         for pool in self.ipam.config.unwrap_or_default() {
             pool.add_to(&mut spec)?;
         }
-        spec.ipv6 = self.ipv6;
+        spec.ipv6 = self.ipv6.unwrap_or_default();
         spec.internal = self.internal;
         spec.labels = self.labels.unwrap_or_default();
         Ok(spec)

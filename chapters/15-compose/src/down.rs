@@ -132,7 +132,7 @@ fn row(service: &str, container: &Container) -> Result<Row, Error> {
 }
 
 fn port(mapping: &PortMapping) -> String {
-    format!("{}:{}->{}/{}", mapping.host_ip, mapping.host_port, mapping.container_port, mapping.protocol)
+    mapping.to_string()
 }
 
 /// How long ago something was, in its largest unit.

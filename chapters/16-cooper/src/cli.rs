@@ -8,8 +8,8 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    archive, build, compose, daemon, exec, image, lifecycle, logs, look, network, probe, registry, run, search, stats,
-    system, transfer, volume,
+    archive, build, compose, daemon, exec, image, lifecycle, logs, look, map, network, probe, registry, run, search,
+    stats, system, transfer, volume,
 };
 
 /// A container engine made to be read.
@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Events(stats::Events),
     /// Inspect changes to files or directories on a container's filesystem
     Diff(look::Diff),
+    /// Show a container's namespaces, mounts, control group and network, as text or as a picture
+    Map(map::Map),
     /// Build an image from a Dockerfile
     Build(build::Build),
     /// Download an image from a registry
@@ -217,6 +219,7 @@ impl Cli {
             Command::Diff(command) => command.run(place),
             Command::Stats(command) => command.run(place),
             Command::Events(command) => command.run(place),
+            Command::Map(command) => command.run(place),
             Command::Build(command) => command.run(place),
             Command::Pull(command) => command.run(place),
             Command::Push(command) => command.run(place),

@@ -219,8 +219,8 @@ impl Port {
         let ports = life.ports.iter().filter(|port| asked.as_ref().is_none_or(|a| *a == summary::target_of(port)));
         let lines: Vec<String> = ports
             .map(|port| match asked {
-                Some(_) => format!("{}:{}", port.host_ip, port.host_port),
-                None => format!("{} -> {}:{}", summary::target_of(port), port.host_ip, port.host_port),
+                Some(_) => port.host().to_string(),
+                None => format!("{} -> {}", summary::target_of(port), port.host()),
             })
             .collect();
         match (lines.is_empty(), &asked) {

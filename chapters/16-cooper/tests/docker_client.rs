@@ -242,3 +242,37 @@ fn the_daemon_s_death_stops_no_container() {
     let line: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(line["State"], "running");
 }
+
+#[test]
+fn docker_makes_joins_leaves_and_prunes_networks() {
+    if !process::needs::root() || !process::needs::program("docker") || !process::needs::program("nft") {
+        return;
+    }
+    let daemon = Daemon::start();
+    let subnets = ["--subnet", "10.213.0.0/24", "--ip-range", "10.213.0.128/25", "--subnet", "fd00:213::/64", "--ipv6"];
+    daemon.ok(&[&["network", "create"], subnets.as_slice(), &["--label", "tier=back", "back"]].concat());
+    daemon.ok(&["network", "create", "--internal", "unused"]);
+    assert!(daemon.fails(&["network", "create", "back"]).1.contains("already exists"));
+    assert!(daemon.fails(&["network", "create", "-o", "moon=full", "odd"]).1.contains("not supported"));
+    assert_eq!(daemon.ok(&["network", "ls", "-q", "--filter", "label=tier=back"]).lines().count(), 1);
+    let pools =
+        daemon.ok(&["network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{.IPRange}};{{end}}", "back"]);
+    assert_eq!(pools, "10.213.0.0/24 10.213.0.128/25;fd00:213::/64 ;\n");
+
+    daemon.ok(&["run", "-d", "--name", "sleeper", "--network", "back", "--ip", "10.213.0.7", "host", "sleep", "1000"]);
+    daemon.ok(&["run", "-d", "--name", "talker", "host", "sleep", "1000"]);
+    daemon.ok(&["network", "connect", "--alias", "voice", "back", "talker"]);
+    let shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}};{{end}}";
+    assert_eq!(daemon.ok(&["inspect", "-f", shown, "sleeper"]), "10.213.0.7 fd00:213::7;\n");
+    let talker = "{{with index .NetworkSettings.Networks \"back\"}}{{.IPAddress}} {{.Aliases}}{{end}}";
+    assert!(daemon.ok(&["inspect", "-f", talker, "talker"]).starts_with("10.213.0.128 [voice "));
+    assert!(daemon.fails(&["network", "rm", "back"]).1.contains("in use"));
+    assert!(daemon.fails(&["network", "connect", "back", "talker"]).0 != 0);
+
+    daemon.ok(&["network", "disconnect", "back", "talker"]);
+    let holders = "{{range .Containers}}{{.Name}} {{.IPv4Address}};{{end}}";
+    assert_eq!(daemon.ok(&["network", "inspect", "-f", holders, "back"]), "sleeper 10.213.0.7/24;\n");
+    assert_eq!(daemon.ok(&["network", "prune", "-f"]).trim(), "Deleted Networks:\nunused");
+    daemon.ok(&["rm", "-f", "sleeper", "talker"]);
+    assert!(daemon.ok(&["network", "prune", "-f"]).contains("back"));
+}

@@ -10,6 +10,7 @@ mod cost;
 mod depot;
 mod layers;
 mod made;
+mod network;
 mod picture;
 mod runtimes;
 mod timing;
@@ -63,6 +64,18 @@ enum Command {
     Pull(Transfer),
     /// From the store to a registry on this machine.
     Push(Transfer),
+    /// Bytes a second through a published port and between containers, beside a bare cable; names a second.
+    Network {
+        /// How often each is measured.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// How long each measurement takes.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// Ask this network's resolver for a name, as often as it answers.
+    #[command(hide = true)]
+    Ask { name: String, seconds: u64 },
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +103,8 @@ enum Only {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Start { only, runs, svg } => start(only, runs.max(1), &svg),
+        Command::Network { rounds, seconds } => throughput(rounds.max(1), seconds.max(1)),
+        Command::Ask { name, seconds } => network::ask(&name, seconds).map(|rate| println!("{rate:.0}")),
         Command::Layers { runs, size, svg } => compare_layers(runs.max(1), size, &svg),
         Command::Pull(transfer) => compare_transfer(Way::Pull, &transfer),
         Command::Push(transfer) => compare_transfer(Way::Push, &transfer),
@@ -148,6 +163,17 @@ fn compare_transfer(way: Way, transfer: &Transfer) -> Result<()> {
     let (results, skipped) = transfer::compare(way, runs, layers, transfer.size)?;
     report(&format!("{layers} layers, {} MiB", transfer.size), transfer::OWN, &results, skipped)?;
     draw(&results, transfer::OWN, runs, &transfer::picture(way))
+}
+
+fn throughput(rounds: usize, seconds: u64) -> Result<()> {
+    let network::Rates { rates, names } = network::measure(&contender::build("cooper")?, rounds, seconds)?;
+    let bare = rates.first().map_or(1.0, |(_, rate)| *rate);
+    println!("{:24} {:>14} {:>16}", "TCP, one stream", "median", "of a bare cable");
+    for (name, rate) in &rates {
+        println!("{name:24} {rate:>9.2} Gbit/s {:>15.0}%", 100.0 * rate / bare);
+    }
+    println!("names looked up: {names:.0} a second");
+    Ok(())
 }
 
 /// The table, with what our own took against each.

@@ -1,15 +1,18 @@
+#![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // each test program uses a part of it
 //! A machine of its own for a test: a network namespace belongs to a thread, and each test is one.
 //!
 //! Nothing of the real machine's links, routes or rules is seen or changed.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use network::name::DeviceName;
 use network::namespace::NetworkNamespace;
 use network::netlink::Socket;
-use network::{Networks, link};
+use network::{Endpoint, EndpointOptions, NetworkName, Networks, link};
 use process::Pid;
 
 /// Gives the test's thread a network of its own, with loopback; false if this machine does not allow it.
@@ -82,4 +85,38 @@ pub(crate) fn leftovers() -> (String, Vec<String>) {
     // Kernels with tunnels built in show some in each namespace.
     let ours = |name: &String| name.starts_with("co-") || name.starts_with("cv-");
     (String::from_utf8_lossy(&listed.stdout).into_owned(), links.filter(ours).collect())
+}
+
+/// How long an answer may take.
+pub(crate) const LIMIT: Duration = Duration::from_millis(1500);
+
+/// Connects a container under a name.
+pub(crate) fn connect(networks: &Networks, container: &Container, network: &NetworkName, name: &str) -> Endpoint {
+    let options = EndpointOptions { names: vec![name.to_owned()], ..Default::default() };
+    networks.connect(network, &container.id, container.pid(), &options).unwrap()
+}
+
+/// A service inside the container that greets whoever connects with the address that it sees of him.
+pub(crate) fn greeter(container: &Container, port: u16) {
+    let listener = container.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let text = format!("hello {}", stream.peer_addr().unwrap().ip());
+            stream.write_all(text.as_bytes()).unwrap();
+        }
+    });
+}
+
+/// What a greeter says.
+pub(crate) fn call(address: impl Into<SocketAddr>) -> Result<String, std::io::ErrorKind> {
+    let mut stream = TcpStream::connect_timeout(&address.into(), LIMIT).map_err(|error| error.kind())?;
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).map_err(|error| error.kind())?;
+    Ok(text)
+}
+
+pub(crate) fn at(address: impl Into<Ipv4Addr>, port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(address.into(), port)
 }

@@ -46,7 +46,7 @@ pub(crate) const CONTROL: &str = "control.sock";
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long a network's bridge and rules wait for another container after the last one.
-const MOMENT: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// What a binary does that is told to be a monitor; `args` are those after the word `monitor`.
 ///

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::options::{Network, Resources, Ulimit};
+use crate::networking::Network;
+use crate::options::{Resources, Ulimit};
 use crate::security::Security;
 use crate::settings::Defaults;
 use crate::volumes::MountKind;
