@@ -135,8 +135,9 @@ impl Engine {
 
     /// The container's own changes in the image store.
     fn changes_as_layer(&self, container: &Container) -> Result<(layers::DiffId, images::Descriptor)> {
-        let upper = Root::open(&container.upper())?;
-        let lower = Stack::of(container, self.snapshots()).overlay()?.lower;
+        let stack = Stack::of(container, self.snapshots());
+        let upper = Root::open(&stack.upper()?)?;
+        let lower = stack.overlay()?.lower;
         let mut layer = self.store().layer_writer().doing("write", "a layer")?;
         layers::diff(&upper, &lower, &mut layer).doing("archive", container.name())?;
         layer.commit().doing("write", "a layer")

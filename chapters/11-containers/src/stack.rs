@@ -65,7 +65,7 @@ impl<'a> Stack<'a> {
     }
 
     /// The same as layers, topmost first.
-    fn overlay(&self) -> Result<Overlay> {
+    pub(crate) fn overlay(&self) -> Result<Overlay> {
         let mut lower = vec![self.directory.join("init")];
         lower.extend(self.image()?);
         let upper_work = Some((self.directory.join("upper"), self.directory.join("work")));
