@@ -1,6 +1,5 @@
 //! Which generation this machine has, and whether we may use it.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -169,6 +168,8 @@ impl Hierarchy {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     #[test]
