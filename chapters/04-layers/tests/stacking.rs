@@ -122,7 +122,7 @@ fn so_it_is_for_an_ordinary_user() {
     }
     let program = std::env::current_exe().unwrap();
     let test = "every_way_shows_the_same_tree_and_keeps_the_same_changes";
-    let mut words = vec!["unshare", "--user", "--map-root-user", program.to_str().unwrap(), "--exact", test];
+    let mut words = vec!["unshare", "--user", "--mount", "--map-root-user", program.to_str().unwrap(), "--exact", test];
     if rustix::process::geteuid().is_root() {
         if !process::needs::program("runuser") || !process::needs::account("learner") {
             return;

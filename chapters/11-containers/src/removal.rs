@@ -118,7 +118,8 @@ impl Engine {
             if container.life().is_ok_and(|life| life.status.is_live()) || container.monitor().is_some() {
                 continue;
             }
-            let bytes = disk_usage(&container.upper());
+            // A copy of the layers, where there is one, lies beside what overlayfs would work with.
+            let bytes = disk_usage(&container.upper()) + disk_usage(&container.directory().join("work"));
             match self.remove(container.id(), RemoveOptions { force: true, volumes: false }) {
                 Ok(()) => {
                     pruned.bytes += bytes;

@@ -20,6 +20,8 @@ cooper info | sed -n 's/^Storage Driver: \([a-z-]*\) .*/driver: \1/p'
 cooper run --name one --network none host sh -c '
     mkdir /made && echo 1 >/made/file && rm -r /home && mkdir /home'
 cooper diff one
+cooper commit one committed >/dev/null
+cooper run --rm --network none committed cat /made/file
 echo --- the same one again
 cooper run --rm --network none host sh -c 'test ! -e /made && echo another has its own files'
 cooper start -a one || echo "exit code $?"
@@ -39,6 +41,7 @@ driver: copy
 C /home
 A /made
 A /made/file
+1
 --- the same one again
 another has its own files
 mkdir: cannot create directory '/made': File exists

@@ -11,7 +11,7 @@ mod usage;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use arguments::{Arguments, Command, Kill, Settings};
+use arguments::{Arguments, Command, Kill};
 use clap::Parser as _;
 use log::Log;
 use process::signals;
