@@ -12,7 +12,7 @@ use oci_spec::runtime::Spec;
 use process::{During as _, kernel_file};
 use rootfs::{MountAttrFlags, MountEntry, MountInfo, Recursion, Source};
 
-use crate::create::cgroup_path;
+use crate::cgroup::cgroup_path;
 use crate::error::Error;
 use crate::plan::has_own;
 

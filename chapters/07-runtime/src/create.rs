@@ -3,19 +3,18 @@
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cgroups::systemd::Manager;
-use cgroups::{Cgroup, CgroupPath, Entrance, Hierarchy, Scope};
+use cgroups::{Cgroup, Entrance};
 use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
 use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
 
+use crate::cgroup::{self, cgroup_path};
 use crate::error::Error;
 use crate::hooks;
-use crate::options::{CgroupManager, CreateOptions, IfNoCgroup};
+use crate::options::{CgroupManager, CreateOptions};
 use crate::plan::{self, CREATED, Request, RootSource, Streams};
 use crate::prepared::Prepared;
-use crate::resources::limits_of_new_cgroup;
 use crate::spec;
 use crate::start::{self, StartSocket};
 use crate::state::{Record, State, StateDir, Status, file_of};
@@ -147,21 +146,10 @@ where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
     let Create { id, spec, bundle, .. } = *request;
-    // First of all what is about to be made: were we killed now, `delete` would know what to look for.
-    let mut record = new_record(request);
-    record.creator = Some((Pid::this(), Pid::this().start_time()?));
-    if request.options.cgroup_manager == CgroupManager::Files {
-        record.cgroup = Some(cgroup_path(spec, id)?);
-    }
-    request.state.write(&record)?;
-    request.state.write_spec(id, spec)?;
+    let mut record = announce(request)?;
     let attach_at = attachment_point(&request.root, directory)?;
     let socket = StartSocket::listen(directory)?;
-    let cgroup = match request.options.cgroup_manager {
-        CgroupManager::Files => make_cgroup(spec, id, request.options.cgroup)?,
-        // A scope is made around a process that exists.
-        CgroupManager::Systemd => None,
-    };
+    let cgroup = cgroup::of_nobody_yet(spec, id, &request.options)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?;
@@ -190,7 +178,7 @@ where
         await_limits(child)?;
     }
     if request.options.cgroup_manager == CgroupManager::Systemd {
-        record.cgroup = Some(make_scope(spec, id, child.pid())?.path().clone());
+        record.cgroup = Some(cgroup::scope_around(spec, id, child.pid())?.path().clone());
     }
     record.state.pid = Some(child.pid());
     record.start_time = Some(child.pid().start_time()?);
@@ -208,6 +196,18 @@ where
     child.go()?;
     let child = guard.release()?;
     Ok(Created { pid: child.pid(), console, child, id: id.to_owned(), state: request.state.clone() })
+}
+
+/// Writes down, first of all, what is about to be made: were we killed now, `delete` would know what to look for.
+fn announce(request: &Create<'_>) -> Result<Record, Error> {
+    let mut record = new_record(request);
+    record.creator = Some((Pid::this(), Pid::this().start_time()?));
+    if request.options.cgroup_manager == CgroupManager::Files {
+        record.cgroup = Some(cgroup_path(request.spec, request.id)?);
+    }
+    request.state.write(&record)?;
+    request.state.write_spec(request.id, request.spec)?;
+    Ok(record)
 }
 
 /// The directory at which the root is attached: a bundle's own, or, for layers, an empty one of the state's.
@@ -336,42 +336,6 @@ fn early_hooks(spec: &Spec) -> Vec<Hook> {
     #[allow(deprecated)]
     let prestart = hooks.prestart().iter().flatten();
     prestart.chain(hooks.create_runtime().iter().flatten()).cloned().collect()
-}
-
-/// The container's cgroup: at the path that the configuration names, or at our own choice.
-pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> Result<CgroupPath, Error> {
-    let wanted = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    match wanted.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => Ok(path.to_string_lossy().parse()?),
-        None => Ok(CgroupPath::of_container(id)?),
-    }
-}
-
-/// Has systemd make the cgroup, with the waiting child in it.
-fn make_scope(spec: &Spec, id: &str, child: Pid) -> Result<Cgroup, Error> {
-    let manager = Manager::of_caller();
-    let wanted = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    let scope = match wanted.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => Scope::parse(&path.to_string_lossy(), manager)?,
-        None => Scope::of_container(id, manager)?,
-    };
-    Ok(Hierarchy::detect().create_scope(&scope, child, &wanted_limits(spec)?)?)
-}
-
-fn wanted_limits(spec: &Spec) -> Result<cgroups::Limits, Error> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    Ok(resources.map(limits_of_new_cgroup).transpose()?.unwrap_or_default())
-}
-
-/// Makes the cgroup. Where none can be made and no limit was asked for, the container does without.
-fn make_cgroup(spec: &Spec, id: &str, if_none: IfNoCgroup) -> Result<Option<Cgroup>, Error> {
-    let limits = wanted_limits(spec)?;
-    let hierarchy = Hierarchy::detect();
-    let asked = cgroups::Limits { devices: None, ..limits.clone() };
-    if !hierarchy.is_usable() && asked.is_empty() && if_none == IfNoCgroup::GoWithout {
-        return Ok(None);
-    }
-    Ok(Some(hierarchy.create(&cgroup_path(spec, id)?, &limits)?))
 }
 
 /// Removes what a failed `create` has made. The child is gone already.

@@ -8,9 +8,10 @@
 //! - [`step`]: the steps of all chapters as one enum, for chapter 1's interpreter;
 //! - [`create`](create()), [`start`](start()), [`exec`](exec()), [`lifecycle`]: the operations;
 //! - [`pause`], [`update`](update()), [`watch`]: what is done to a container while it runs;
-//! - [`spec`] with `rules`, [`mounts`], [`confinement`], [`resources`], [`scheduling`]: the specification's fields, turned into earlier chapters' data;
+//! - [`spec`] with `rules`, [`mounts`], [`confinement`], [`resources`], [`scheduling`]: the specification's fields, turned
+//!   into earlier chapters' data;
 //! - [`options`]: what hosts ask for by flags;
-//! - `cgroup_mount`: what a container sees of control groups; [`prepared`]: mounts that only the parent can make;
+//! - `cgroup`: where a container is counted and limited; `cgroup_mount`: what it sees of that; [`prepared`]: mounts that only the parent can make;
 //! - [`console`]: the terminal on our side; `agent`: whoever answers calls that a filter asks about;
 //! - [`state`]: what is known between two calls; [`hooks`]: other people's programs at points of a life.
 //!
@@ -18,6 +19,7 @@
 //! The OCI runtime specification: config.md, config-linux.md, runtime.md, runtime-linux.md
 
 mod agent;
+mod cgroup;
 mod cgroup_mount;
 pub mod confinement;
 pub mod console;

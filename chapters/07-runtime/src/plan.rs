@@ -13,15 +13,13 @@ use process::pty::Size;
 use process::{ProcessStep, Program};
 use rootfs::{DeviceSupply, MountPropagationFlags, Propagation, RootfsStep};
 
-use crate::confinement;
 use crate::error::Error;
-use crate::mounts;
 use crate::options::{CreateOptions, Keyring, RootChange};
 use crate::prepared::Prepared;
-use crate::scheduling;
 use crate::spec::{config, refuse};
 use crate::state::{State, Status};
 use crate::step::RuntimeStep;
+use crate::{confinement, mounts, scheduling};
 
 /// The checkpoint at which a container is complete and waits to be started.
 pub const CREATED: &str = "created";

@@ -169,13 +169,14 @@ pub(crate) struct Prune {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
-    #[command(flatten)]
-    filter: Filtered,
+    /// Provide filter values (e.g. "label=KEY=VALUE")
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
 }
 
 impl Prune {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        let filters = self.filter.filters(&["label"])?;
+        let filters = Filtered::of(&self.filter).filters(&["label"])?;
         let question = "WARNING! This will remove all custom networks not used by at least one container.";
         if !self.force && !crate::disk::confirmed(question)? {
             return Ok(0);

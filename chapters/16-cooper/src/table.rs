@@ -35,6 +35,11 @@ pub(crate) struct Filtered {
 }
 
 impl Filtered {
+    /// Those of a command whose `-f` means something else.
+    pub(crate) fn of(filter: &[String]) -> Self {
+        Self { filter: filter.to_vec() }
+    }
+
     /// The filters that were given.
     ///
     /// # Errors
