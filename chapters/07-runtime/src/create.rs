@@ -147,21 +147,11 @@ where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
     let Create { id, spec, bundle, .. } = *request;
-    // First of all what is about to be made: were we killed now, `delete` would know what to look for.
-    let mut record = new_record(request);
-    record.creator = Some((Pid::this(), Pid::this().start_time()?));
-    if request.options.cgroup_manager == CgroupManager::Files {
-        record.cgroup = Some(cgroup_path(spec, id)?);
-    }
-    request.state.write(&record)?;
+    let mut record = announce(request)?;
     request.state.write_spec(id, spec)?;
     let attach_at = attachment_point(&request.root, directory)?;
     let socket = StartSocket::listen(directory)?;
-    let cgroup = match request.options.cgroup_manager {
-        CgroupManager::Files => make_cgroup(spec, id, request.options.cgroup)?,
-        // A scope is made around a process that exists.
-        CgroupManager::Systemd => None,
-    };
+    let cgroup = make_cgroup(spec, id, request.options)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?;
@@ -208,6 +198,17 @@ where
     child.go()?;
     let child = guard.release()?;
     Ok(Created { pid: child.pid(), console, child, id: id.to_owned(), state: request.state.clone() })
+}
+
+/// First of all what is about to be made: were we killed now, `delete` would know what to look for.
+fn announce(request: &Create<'_>) -> Result<Record, Error> {
+    let mut record = new_record(request);
+    record.creator = Some((Pid::this(), Pid::this().start_time()?));
+    if request.options.cgroup_manager == CgroupManager::Files {
+        record.cgroup = Some(cgroup_path(request.spec, request.id)?);
+    }
+    request.state.write(&record)?;
+    Ok(record)
 }
 
 /// The directory at which the root is attached: a bundle's own, or, for layers, an empty one of the state's.
@@ -363,12 +364,16 @@ fn wanted_limits(spec: &Spec) -> Result<cgroups::Limits, Error> {
     Ok(resources.map(limits_of_new_cgroup).transpose()?.unwrap_or_default())
 }
 
-/// Makes the cgroup. Where none can be made and no limit was asked for, the container does without.
-fn make_cgroup(spec: &Spec, id: &str, if_none: IfNoCgroup) -> Result<Option<Cgroup>, Error> {
+/// Makes the cgroup. Where none can be made and no limit was asked for, the container does without; where systemd is to make
+/// it, that comes later, for a scope is made around a process that exists.
+fn make_cgroup(spec: &Spec, id: &str, options: CreateOptions) -> Result<Option<Cgroup>, Error> {
+    if options.cgroup_manager == CgroupManager::Systemd {
+        return Ok(None);
+    }
     let limits = wanted_limits(spec)?;
     let hierarchy = Hierarchy::detect();
     let asked = cgroups::Limits { devices: None, ..limits.clone() };
-    if !hierarchy.is_usable() && asked.is_empty() && if_none == IfNoCgroup::GoWithout {
+    if !hierarchy.is_usable() && asked.is_empty() && options.cgroup == IfNoCgroup::GoWithout {
         return Ok(None);
     }
     Ok(Some(hierarchy.create(&cgroup_path(spec, id)?, &limits)?))
