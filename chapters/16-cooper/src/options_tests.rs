@@ -84,7 +84,9 @@ fn networks_hosts_and_privileges_are_checked() {
     assert_eq!(options(&["--net", "mine"]).unwrap().network.mode, NetworkMode::Named("mine".into()));
     let hosts = options(&["--add-host", "db:10.0.0.5"]).unwrap().network.extra_hosts;
     assert_eq!(hosts, [("db".to_owned(), "10.0.0.5".parse().unwrap())]);
-    assert!(refused(&["--add-host", "db:host-gateway"]).contains("not supported"));
+    let hosts = options(&["--add-host", "me:host-gateway"]).unwrap().network.extra_hosts;
+    assert_eq!(hosts, [("me".to_owned(), containers::HostAddress::Gateway)]);
+    assert!(refused(&["--add-host", "db:nowhere"]).contains("no IP address"));
     let security = options(&["--security-opt", "no-new-privileges", "--cap-drop", "ALL"]).unwrap().security;
     assert!(security.no_new_privileges);
     assert_eq!(security.cap_drop, ["ALL"]);
