@@ -13,7 +13,9 @@
 //! 5. [`peers`]: the rest of the world: a registry, skopeo, podman, buildah, each with a store of its own.
 //! 6. [`deeds`]: lines for a program, done with two runtimes, and what differed.
 //! 7. [`hosts`]: those that call an OCI runtime: podman, containerd, dockerd, each in a corner of its own.
+//! 8. [`comparison`]: commands that mean the same to docker, and what docker said.
 
+pub mod comparison;
 pub mod deeds;
 pub mod engine;
 pub mod hosts;

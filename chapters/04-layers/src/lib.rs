@@ -18,6 +18,7 @@
 //! - [`overlay`]: stacking them, `joined`: on older kernels; [`step`]: the stack as a root
 //! - [`stacking`]: where the kernel has no overlayfs for us: [`fuse`], a program's, or [`copied`]
 //! - [`changes`], [`diff()`], [`tarball`]: from an upper directory back to an archive
+//! - [`transfer`]: the same archives on the way into a container that is in use, and out of it
 //! - [`view`]: layers side by side, for people
 //! - [`idmap`]: what differs inside a user namespace
 
@@ -50,6 +51,7 @@ pub mod stacking;
 mod staging;
 pub mod step;
 pub mod tarball;
+pub mod transfer;
 mod tree;
 pub mod view;
 pub mod whiteout;
@@ -70,4 +72,5 @@ pub use snapshots::{LayerNote, Snapshots};
 pub use stacking::{Choice, Stacked, Stacking};
 pub use step::LayersStep;
 pub use tarball::{Attributes, Tarball};
+pub use transfer::{Place, Unpacking, look, pack, unpack};
 pub use view::{Cell, Row, side_by_side};

@@ -20,6 +20,7 @@ use crate::options::CreateOptions;
 use crate::record::{Container, Record};
 use crate::restart::RestartPolicy;
 use crate::settings::{Defaults, Settings};
+use crate::sharing::Share;
 use crate::stack::{Stack, make_target};
 use crate::volumes::{MountKind, MountPoint};
 
@@ -54,6 +55,23 @@ impl Engine {
             let reason = "it cannot be restarted when it is removed: say --restart or --rm, not both";
             return Err(Error::bad("--restart", options.restart.to_string(), reason));
         }
+        if let Some(score) = options.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
+            return Err(Error::bad("--oom-score-adj", score.to_string(), "from -1000 to 1000"));
+        }
+        if options.sharing.uts == Share::Host && options.hostname.is_some() {
+            return Err(Error::bad(
+                "--hostname",
+                "",
+                "the machine's own host name is not the container's to set (--uts host)",
+            ));
+        }
+        if let Share::Container(name) = &options.sharing.ipc {
+            // Its /dev/shm is a mount of its own mount namespace, and no other one can mount that again. The rest of the
+            // namespace without it would be half of what was asked for.
+            return Err(Error::bad("--ipc", format!("container:{name}"), "not supported: host, or its own"));
+        }
+        options.sharing.resolve(self)?;
+        self.take_volumes(&mut options)?;
         let wanted = wanted_mounts(&defaults, &options)?;
         let name = options.name.take();
         name.as_ref().map_or(Ok(()), |name| check_name("--name", name))?;
@@ -84,6 +102,32 @@ impl Engine {
             self.events().record(&Event::of(container, "create"));
         }
         made
+    }
+
+    /// `--volumes-from`: the volumes and bind mounts of other containers, where they are there. What was asked for by name
+    /// comes first.
+    fn take_volumes(&self, options: &mut CreateOptions) -> Result<()> {
+        for text in &options.volumes_from {
+            let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+            let read_only = match mode {
+                "ro" => true,
+                "rw" => false,
+                _ => return Err(Error::bad("--volumes-from", text, "NAME, NAME:ro or NAME:rw")),
+            };
+            for point in &self.find(name)?.record.mounts {
+                let source = match &point.kind {
+                    MountKind::Bind => Source::Bind { path: point.source.clone(), create: false },
+                    MountKind::Volume { name, .. } => Source::Volume { name: Some(name.clone()) },
+                    MountKind::Tmpfs { .. } => continue,
+                };
+                let (target, propagation) = (point.target.clone(), point.propagation.clone());
+                if options.mounts.iter().all(|mount| mount.target != target) {
+                    let read_only = read_only || point.read_only;
+                    options.mounts.push(MountRequest { source, target, read_only, propagation, owners: None });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes volumes and the first layer, then writes the record: from then on the container exists.

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
 use crate::record::{Container, Life, Status};
+use crate::sharing::Share;
 use crate::volumes::{MountKind, MountPoint};
 
 /// Docker's way to say "never".
@@ -132,6 +133,12 @@ fn host_config(container: &Container) -> Value {
         "DnsSearch": options.network.dns_search,
         "ExtraHosts": options.network.extra_hosts.iter().map(|(name, address)| format!("{name}:{}", String::from(*address))).collect::<Vec<_>>(),
         "RestartPolicy": { "Name": options.restart.name(), "MaximumRetryCount": options.restart.most() },
+        "PidMode": options.sharing.pid.to_string(),
+        "IpcMode": if options.sharing.ipc == Share::Own { "private".to_owned() } else { options.sharing.ipc.to_string() },
+        "UTSMode": options.sharing.uts.to_string(),
+        "OomScoreAdj": options.oom_score_adj.unwrap_or(0),
+        "Annotations": options.annotations,
+        "VolumesFrom": if options.volumes_from.is_empty() { Value::Null } else { json!(options.volumes_from) },
         "AutoRemove": options.auto_remove,
         "LogConfig": { "Type": "json-file", "Config": {} },
         "Privileged": options.security.privileged,

@@ -17,21 +17,23 @@
 //!
 //! In reading order:
 //!
-//! - [`options`], [`networking`], [`security`], [`mounts`], [`owners`], [`settings`]: what is asked, and what the image says to it
+//! - [`options`], [`networking`], [`security`], [`mounts`], [`sharing`], [`owners`], [`settings`]: what is asked, and what
+//!   the image says to it
 //! - [`paths`], [`id`], [`record`], [`volumes`] and `copy_up`: the files; [`error`]
 //! - [`engine`], then `creation`, [`user`], `stack` and `copy_up`: a container that does not run yet
 //! - [`spec`]: the pure function from a container to the OCI's document
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
 //!   `watcher` and `sockets` are how it is found, `sys` is what the compiler cannot check
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
-//! - [`logs`], [`processes`], [`exec`], [`endpoints`], [`inspect`], [`usage`], [`mod@commit`], `lifecycle`, `removal`:
-//!   everything that is done to it
+//! - [`logs`], [`processes`], [`exec`], [`endpoints`], [`inspect`], [`usage`], [`update`], [`mod@commit`], `lifecycle`,
+//!   `removal`, `copying`: everything that is done to it
 //! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
 
 pub mod attachment;
 pub mod commit;
 pub mod console;
 mod copy_up;
+mod copying;
 mod creation;
 pub mod detach;
 pub mod endpoints;
@@ -58,10 +60,12 @@ pub mod restart;
 pub mod running;
 pub mod security;
 pub mod settings;
+pub mod sharing;
 mod sockets;
 pub mod spec;
 mod stack;
 mod sys;
+pub mod update;
 pub mod usage;
 pub mod user;
 pub mod volumes;
@@ -70,6 +74,7 @@ mod watcher;
 pub use attachment::{AttachOptions, Attachment};
 pub use commit::{Commit, Meanwhile};
 pub use console::Ended;
+pub use copying::NewOwner;
 pub use detach::DetachKeys;
 pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain, Survey};
 pub use error::{Error, Result};
@@ -91,5 +96,7 @@ pub use restart::RestartPolicy;
 pub use running::{Running, StartOptions};
 pub use security::{Seccomp, Security};
 pub use settings::{Defaults, Settings};
+pub use sharing::{Share, Sharing};
+pub use update::Update;
 pub use usage::{Traffic, Usage};
 pub use volumes::{MountKind, MountPoint, Volume, Volumes};

@@ -9,6 +9,7 @@ use crate::mounts::MountRequest;
 use crate::networking::Network;
 use crate::restart::RestartPolicy;
 use crate::security::Security;
+use crate::sharing::Sharing;
 
 /// Everything that `create` and `run` let one ask for.
 ///
@@ -65,6 +66,14 @@ pub struct CreateOptions {
     pub ulimits: Vec<Ulimit>,
     /// `--sysctl`.
     pub sysctls: BTreeMap<String, String>,
+    /// `--pid`, `--ipc`, `--uts`.
+    pub sharing: Sharing,
+    /// `--oom-score-adj`: -1000 to 1000, how likely the kernel takes it when memory runs out.
+    pub oom_score_adj: Option<i64>,
+    /// `--annotation`: what hooks and runtimes are told.
+    pub annotations: BTreeMap<String, String>,
+    /// `--volumes-from`: containers whose mounts it gets too, each `NAME[:ro|:rw]`.
+    pub volumes_from: Vec<String>,
     /// `--network` and what belongs to it.
     pub network: Network,
     /// `--restart`.

@@ -3,7 +3,7 @@
 
 mod sandbox;
 
-use containers::{CreateOptions, Defaults, MountRequest, Resources, Security};
+use containers::{CreateOptions, Defaults, MountRequest, Resources, Security, Sharing};
 use sandbox::{Sandbox, command, eventually, sh};
 
 #[test]
@@ -183,4 +183,37 @@ fn a_stopped_container_with_an_init_ends_by_the_signal_that_it_was_sent() {
     // Without an init the first process would not hear SIGTERM, and be killed after the patience: 137.
     sandbox.engine.stop(container.id(), Some(std::time::Duration::from_secs(60))).unwrap();
     assert_eq!(container.life().unwrap().exit_code, Some(143));
+}
+
+#[test]
+fn namespaces_are_shared_with_whom_one_asks_for() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let other = CreateOptions {
+        name: Some("other".into()),
+        mounts: vec![MountRequest::volume("kept:/kept").unwrap()],
+        ..sh("echo y > /kept/file; exec sleep 1000")
+    };
+    let other = sandbox.run_detached(other);
+    eventually(|| sandbox.engine.look_at(other.id(), std::path::Path::new("/kept/file")).ok()).unwrap();
+    let share = |text: &str| text.parse().unwrap();
+    let joined = Sharing { pid: share("container:other"), ipc: share("host"), uts: share("host") };
+    let script = "cat /proc/1/cmdline; echo; cat /kept/file; hostname; cat /proc/self/oom_score_adj; echo no > /kept/x";
+    let options = CreateOptions {
+        sharing: joined.clone(),
+        volumes_from: vec!["other:ro".into()],
+        oom_score_adj: Some(500),
+        ..sh(script)
+    };
+    let outcome = sandbox.run(options).unwrap();
+    assert_eq!(outcome.stdout, format!("sleep\01000\0\ny\n{host_name}500\n"), "{outcome:?}");
+    assert!(outcome.code != Some(0) && other.life().unwrap().status.is_live());
+    let half = Sharing { ipc: share("container:other"), ..Sharing::default() };
+    assert!(sandbox.create(CreateOptions { sharing: half, ..sh("true") }).is_err());
+    sandbox.engine.stop(other.id(), Some(std::time::Duration::ZERO)).unwrap();
+    let late = sandbox.create(CreateOptions { sharing: joined, ..sh("true") }).unwrap();
+    let refused = sandbox.run_again(&late, b"").unwrap_err().to_string();
+    assert!(refused.contains("no namespaces to join"), "{refused}");
+    sandbox.engine.prune().unwrap();
+    sandbox.engine.remove_volume("kept").unwrap();
 }

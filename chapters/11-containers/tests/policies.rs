@@ -5,7 +5,10 @@ mod sandbox;
 
 use std::time::{Duration, Instant};
 
-use containers::{Container, CreateOptions, EventOptions, HealthStatus, RemoveOptions, StartOptions, Status, events};
+use containers::{
+    Container, CreateOptions, EventOptions, HealthStatus, RemoveOptions, Resources, StartOptions, Status, Update,
+    events,
+};
 use images::Healthcheck;
 use process::{PidFd, Signal};
 use sandbox::{Sandbox, eventually, sh};
@@ -130,4 +133,21 @@ fn a_container_is_as_well_as_its_checks_say_and_everybody_hears_of_it() {
     assert_eq!(told, ["unhealthy", "healthy", "unhealthy"]);
     actions.retain(|action| !action.starts_with("health") && !action.starts_with("exec"));
     assert_eq!(actions, ["create", "start", "pause", "unpause", "kill", "die", "stop"]);
+}
+
+#[test]
+fn limits_and_policies_change_while_a_container_runs() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(restarting("always", "exec sleep 1000"));
+    let resources = Resources { pids_limit: Some(33), memory: Some(64 << 20), ..Resources::default() };
+    let restart = Some("no".parse().unwrap());
+    sandbox.engine.update(container.id(), &Update { resources, restart }).unwrap();
+    let counted = sandbox.engine.usage(container.id()).unwrap().counted;
+    assert_eq!((counted.pids.limit, counted.memory.limit), (Some(33), Some(64 << 20)));
+    let wrong = Resources { memory: Some(1), ..Resources::default() };
+    sandbox.engine.update(container.id(), &Update { resources: wrong, restart: None }).unwrap_err();
+    let kept = sandbox.engine.find(container.id().as_str()).unwrap().record().options.resources.clone();
+    assert_eq!((kept.memory, kept.pids_limit), (Some(64 << 20), Some(33)));
+    PidFd::open(next_pid(&container, None)).unwrap().signal(Signal::SIGKILL).unwrap();
+    eventually(|| (status(&container) == Status::Exited).then_some(())).expect("its policy is another one now");
 }

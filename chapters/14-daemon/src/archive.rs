@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::pieces::{self, Sender};
 
 /// How many pieces of a request may wait for the thread that reads them.
-const AHEAD: usize = 16;
+pub(crate) const AHEAD: usize = 16;
 
 /// `GET /images/get?names=A&names=B`.
 ///
@@ -115,7 +115,7 @@ pub async fn import(api: Arc<Api>, query: &[(String, String)], body: Body) -> Re
 }
 
 /// An answer's body as something to write to.
-struct Sink<'a>(&'a Sender);
+pub(crate) struct Sink<'a>(pub(crate) &'a Sender);
 
 impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -151,7 +151,7 @@ pub async fn load(State(api): State<Arc<Api>>, body: Body) -> Result<Response, A
 }
 
 /// Passes a request's body on, piece by piece, to whoever reads the other end.
-async fn receive(mut body: Body, sender: mpsc::Sender<io::Result<Bytes>>) {
+pub(crate) async fn receive(mut body: Body, sender: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(frame) = body.frame().await {
         let piece = match frame.map(hyper::body::Frame::into_data) {
             Ok(Ok(data)) => Ok(data),
@@ -166,9 +166,9 @@ async fn receive(mut body: Body, sender: mpsc::Sender<io::Result<Bytes>>) {
 }
 
 /// A request's body as something to read from.
-struct Source {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-    piece: Bytes,
+pub(crate) struct Source {
+    pub(crate) receiver: mpsc::Receiver<io::Result<Bytes>>,
+    pub(crate) piece: Bytes,
 }
 
 impl Read for Source {

@@ -126,6 +126,13 @@ pub async fn unpause(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Res
     .await
 }
 
+/// `POST /containers/{id}/update`.
+pub async fn update(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let update = crate::create::update(&body)?;
+    api.call(move |engine| Ok(engine.update(engine.find(&id)?.id(), &update)?)).await?;
+    Ok(Json(json!({ "Warnings": [] })))
+}
+
 /// `POST /containers/{id}/rename`.
 pub async fn rename(State(api): State<Arc<Api>>, Path(id): Path<String>, query: Query) -> Result<StatusCode, ApiError> {
     let name = text(&query, "name").ok_or_else(|| ApiError::bad_request("name: missing"))?;

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use containers::{
-    CreateOptions, HostAddress, MountRequest, Network, PortMapping, Resources, RestartPolicy, Security, Ulimit,
+    CreateOptions, HostAddress, MountRequest, Network, PortMapping, Resources, RestartPolicy, Security, Share, Sharing,
+    Ulimit, Update,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -95,6 +96,13 @@ struct HostConfig {
     cpuset_mems: String,
     pids_limit: Option<i64>,
     restart_policy: Restart,
+    pid_mode: String,
+    ipc_mode: String,
+    #[serde(rename = "UTSMode")]
+    uts_mode: String,
+    oom_score_adj: i64,
+    annotations: Option<BTreeMap<String, String>>,
+    volumes_from: Option<Vec<String>>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -178,11 +186,31 @@ impl Body {
             network: host.network(self.networking_config.unwrap_or_default())?,
             restart,
             health: self.healthcheck,
+            sharing: host.sharing()?,
+            oom_score_adj: some(host.oom_score_adj),
+            annotations: host.annotations.clone().unwrap_or_default(),
+            volumes_from: host.volumes_from.clone().unwrap_or_default(),
             stop_signal: empty(self.stop_signal),
             stop_timeout: self.stop_timeout,
             ..CreateOptions::default()
         })
     }
+}
+
+/// The body of `POST /containers/{id}/update`: some of the fields of `HostConfig`.
+///
+/// # Errors
+/// As [`Body::parse`] and [`Body::options`].
+pub fn update(bytes: &[u8]) -> Result<Update, ApiError> {
+    let bad = |e: serde_json::Error| ApiError::bad_request(format!("invalid body of update: {e}"));
+    let body: HostConfig = serde_json::from_slice(bytes).map_err(bad)?;
+    refuse_others("", &body.others)?;
+    let policy = &body.restart_policy;
+    let restart = (!policy.name.is_empty())
+        .then(|| RestartPolicy::from_parts(&policy.name, policy.maximum_retry_count))
+        .transpose()
+        .map_err(|e| ApiError::bad_request(e.to_string()))?;
+    Ok(Update { resources: body.resources(), restart })
 }
 
 impl HostConfig {
@@ -208,6 +236,11 @@ impl HostConfig {
             taken.map_err(|e| ApiError::bad_request(e.to_string()))?;
         }
         Ok(security)
+    }
+
+    fn sharing(&self) -> Result<Sharing, ApiError> {
+        let share = |text: &str| text.parse::<Share>().map_err(|e| ApiError::bad_request(e.to_string()));
+        Ok(Sharing { pid: share(&self.pid_mode)?, ipc: share(&self.ipc_mode)?, uts: share(&self.uts_mode)? })
     }
 
     /// Zero is Docker's way to say "not given".
@@ -319,7 +352,7 @@ fn is_default(name: &str, value: &Value) -> bool {
             let kind = log.get("Type").and_then(Value::as_str).unwrap_or("");
             matches!(kind, "" | "json-file") && log.get("Config").is_none_or(|c| is_default("", c))
         }
-        ("CgroupnsMode" | "IpcMode", Value::String(mode)) => matches!(mode.as_str(), "" | "private"),
+        ("CgroupnsMode", Value::String(mode)) => matches!(mode.as_str(), "" | "private"),
         (_, Value::Null | Value::Bool(false)) => true,
         (_, Value::Number(number)) => number.as_f64() == Some(0.0),
         (_, Value::String(text)) => text.is_empty(),

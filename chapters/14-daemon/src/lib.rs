@@ -27,7 +27,7 @@
 //! 5. [`container`], [`summary`], [`words`]: made, listed, stopped, removed
 //! 6. `runs`, [`attach`], [`wait`], [`resize`]: the dance of `docker run`
 //! 7. `upgrade`, `pieces`, `framed`: streams over HTTP; [`logs`], [`stats`], [`events`], [`exec`] and its `terminal`
-//! 8. [`image`], [`catalogue`], [`pull`], [`archive`], [`commit`], [`disk`]; [`network`], [`volume`], [`system`]
+//! 8. [`image`], [`catalogue`], [`pull`], [`archive`], [`commit`], [`disk`]; [`copy`]; [`network`], [`volume`], [`system`]
 //!
 //! # References
 //! Docker Engine API v1.47.
@@ -39,6 +39,7 @@ pub mod attach;
 pub mod catalogue;
 pub mod commit;
 pub mod container;
+pub mod copy;
 pub mod create;
 pub mod disk;
 pub mod engine;

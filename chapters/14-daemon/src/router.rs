@@ -13,8 +13,8 @@ use crate::engine::Api;
 use crate::error::ApiError;
 use crate::system::{API_VERSION, MIN_API_VERSION};
 use crate::{
-    archive, attach, commit, container, disk, events, exec, image, logs, network, pull, resize, stats, system, volume,
-    wait,
+    archive, attach, commit, container, copy, disk, events, exec, image, logs, network, pull, resize, stats, system,
+    volume, wait,
 };
 
 /// The largest body that is read, bytes. Builds would need more; they are not served.
@@ -46,9 +46,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/containers/{id}/kill", post(container::kill))
         .route("/containers/{id}/pause", post(container::pause))
         .route("/containers/{id}/unpause", post(container::unpause))
+        .route("/containers/{id}/update", post(container::update))
         .route("/containers/{id}/rename", post(container::rename))
         .route("/containers/{id}/top", get(container::top))
         .route("/containers/{id}/changes", get(container::changes))
+        .route("/containers/{id}/archive", get(copy::get).head(copy::head).put(copy::put))
         .route("/containers/{id}/wait", post(wait::wait))
         .route("/containers/{id}/attach", post(attach::attach))
         .route("/containers/{id}/stats", get(stats::stats))

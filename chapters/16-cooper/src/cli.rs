@@ -8,8 +8,8 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    archive, build, compose, daemon, exec, image, lifecycle, logs, look, map, network, probe, registry, run, search,
-    stats, system, transfer, volume,
+    archive, build, compose, copy, daemon, exec, image, lifecycle, logs, look, map, network, probe, registry, run,
+    search, stats, system, transfer, volume,
 };
 
 /// A container engine made to be read.
@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Pause(lifecycle::Pause),
     /// Unpause all processes within one or more containers
     Unpause(lifecycle::Unpause),
+    /// Update configuration of one or more containers
+    Update(Box<lifecycle::Update>),
     /// Rename a container
     Rename(lifecycle::Rename),
     /// Remove one or more containers
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Attach(run::Attach),
     /// Execute a command in a running container
     Exec(exec::Exec),
+    /// Copy files/folders between a container and the local filesystem
+    Cp(copy::Cp),
     /// List containers
     Ps(look::Ps),
     /// Fetch the logs of a container
@@ -206,11 +210,13 @@ impl Cli {
             Command::Restart(command) => command.run(place),
             Command::Pause(command) => command.run(place),
             Command::Unpause(command) => command.run(place),
+            Command::Update(command) => command.run(place),
             Command::Rename(command) => command.run(place),
             Command::Rm(command) => command.run(place),
             Command::Wait(command) => command.run(place),
             Command::Attach(command) => command.run(place),
             Command::Exec(command) => command.run(place),
+            Command::Cp(command) => command.run(place),
             Command::Ps(command) => command.run(place),
             Command::Logs(command) => command.run(place),
             Command::Inspect(command) => command.run(place),

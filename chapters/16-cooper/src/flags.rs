@@ -84,6 +84,24 @@ pub(crate) struct Flags {
         hide_default_value = true
     )]
     pub(crate) restart: containers::RestartPolicy,
+    /// PID namespace to use: host, or container:NAME
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub(crate) pid: containers::Share,
+    /// IPC namespace to use: host, or its own
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub(crate) ipc: containers::Share,
+    /// UTS namespace to use: host, or container:NAME
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub(crate) uts: containers::Share,
+    /// Tune host's OOM preferences (-1000 to 1000)
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) oom_score_adj: Option<i64>,
+    /// Add an annotation to the container (passed through to the OCI runtime)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    /// Mount volumes from the specified container(s)
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub(crate) volumes_from: Vec<String>,
     /// Signal to stop the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
@@ -141,6 +159,16 @@ pub(crate) struct Health {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    /// Ulimit options
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+}
+
+/// How much it may use, in what can be changed while it runs.
+#[derive(Args, Debug)]
+pub(crate) struct Resources {
     /// Memory limit
     #[arg(short, long, value_name = "BYTES", value_parser = values::bytes)]
     pub(crate) memory: Option<u64>,
@@ -171,9 +199,6 @@ pub(crate) struct Limits {
     /// Tune container pids limit (set -1 for unlimited; 2048 unless given)
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub(crate) pids_limit: Option<i64>,
-    /// Ulimit options
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    pub(crate) ulimit: Vec<String>,
 }
 
 /// Whom it can reach, and who can reach it.

@@ -145,6 +145,33 @@ impl Unpause {
     }
 }
 
+/// Update configuration of one or more containers
+#[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Update {
+    #[command(flatten)]
+    resources: crate::flags::Resources,
+    /// Restart policy to apply when a container exits
+    #[arg(long, value_name = "no|on-failure[:N]|always|unless-stopped")]
+    restart: Option<containers::RestartPolicy>,
+    /// Print usage
+    #[arg(long, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Update {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let update = containers::Update { resources: self.resources.options()?, restart: self.restart };
+        if update == containers::Update::default() {
+            bail!("you must provide one or more flags when using this command");
+        }
+        on_each(place, &self.containers, |engine, container| Ok(engine.update(container.id(), &update)?))
+    }
+}
+
 /// Rename a container
 #[derive(Args, Debug)]
 pub(crate) struct Rename {
@@ -183,8 +210,14 @@ impl Rm {
         let engine = place.engine()?;
         each(&self.containers, |name| {
             // By its id: a container whose record is spoilt can still be removed.
-            engine.remove(&engine.resolve(name)?, options)?;
-            say!("{name}");
+            match engine.resolve(name).and_then(|id| engine.remove(&id, options)) {
+                // Docker's rule: what is not there is as removed as one could wish. It is said all the same.
+                Err(error @ containers::Error::NoSuchContainer(_)) if self.force => eprintln!("cooper: {error}"),
+                removed => {
+                    removed?;
+                    say!("{name}");
+                }
+            }
             Ok(())
         })
     }

@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod cli;
 mod compose;
+mod copy;
 mod daemon;
 mod disk;
 mod exec;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, bail};
-use containers::{CreateOptions, MountRequest, Resources};
+use containers::{CreateOptions, MountRequest, Resources, Sharing};
 use images::Healthcheck;
 
-use crate::flags::{Flags, Health, Limits, Security};
+use crate::flags::{self, Flags, Health, Limits, Security};
 use crate::values;
 
 impl Flags {
@@ -34,10 +34,14 @@ impl Flags {
             read_only: self.read_only,
             shm_size: self.shm_size,
             security: self.security.options()?,
-            resources: self.limits.resources()?,
+            resources: self.limits.options()?,
             ulimits: parsed(&self.limits.ulimit)?,
             sysctls: self.security.sysctls()?,
             network: self.network.options()?,
+            sharing: Sharing { pid: self.pid.clone(), ipc: self.ipc.clone(), uts: self.uts.clone() },
+            oom_score_adj: self.oom_score_adj,
+            annotations: values::labels(&self.annotation),
+            volumes_from: self.volumes_from.clone(),
             restart: self.restart,
             health: self.health.options()?,
             stop_signal: self.stop_signal.clone(),
@@ -113,13 +117,14 @@ impl Health {
     }
 }
 
-impl Limits {
-    fn resources(&self) -> anyhow::Result<Resources> {
+impl flags::Resources {
+    /// The limits that were given.
+    ///
+    /// # Errors
+    /// Two flags that say the same thing.
+    pub(crate) fn options(&self) -> anyhow::Result<Resources> {
         if self.cpus.is_some() && (self.cpu_period.is_some() || self.cpu_quota.is_some()) {
             bail!("--cpus and --cpu-period or --cpu-quota say the same thing: give one of them");
-        }
-        if self.memory_swap.is_some() && self.memory.is_none() {
-            bail!("--memory-swap counts memory and swap together: give --memory too");
         }
         Ok(Resources {
             memory: self.memory,
@@ -133,6 +138,17 @@ impl Limits {
             cpuset_mems: self.cpuset_mems.clone(),
             pids_limit: self.pids_limit,
         })
+    }
+}
+
+impl Limits {
+    /// The limits of a new container.
+    fn options(&self) -> anyhow::Result<Resources> {
+        let resources = self.resources.options()?;
+        if resources.memory_swap.is_some() && resources.memory.is_none() {
+            bail!("--memory-swap counts memory and swap together: give --memory too");
+        }
+        Ok(resources)
     }
 }
 

@@ -225,6 +225,54 @@ fn docker_sees_output_logs_and_exit_codes() {
 }
 
 #[test]
+fn docker_copies_watches_and_sees_restarts_and_health() {
+    if !process::needs::root() || !process::needs::program("docker") {
+        return;
+    }
+    let daemon = Daemon::start();
+    let since = jiff::Timestamp::now().to_string();
+    let script = "touch /well; exec sleep 1000";
+    let check = ["--health-cmd", "test -e /well", "--health-interval", "100ms", "--restart", "unless-stopped"];
+    daemon.ok(&[&["run", "-d", "--name", "sleeper"], &check[..], &["host", "sh", "-c", script]].concat());
+    let inspect = |template: &str| daemon.ok(&["inspect", "-f", template, "sleeper"]).trim().to_owned();
+    let becomes = |template: &str, wanted: &str| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while inspect(template) != wanted {
+            assert!(std::time::Instant::now() < end, "{template} is {:?}, not {wanted:?}", inspect(template));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    becomes("{{.State.Health.Status}}", "healthy");
+    assert!(daemon.ok(&["ps"]).contains("(healthy)"));
+    let stats = daemon.ok(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "sleeper"]);
+    assert!(stats.starts_with("sleeper ") && stats != "sleeper 0\n", "{stats}");
+
+    let here = daemon.root.path().join("here");
+    std::fs::create_dir_all(here.join("dir/sub")).unwrap();
+    std::fs::write(here.join("dir/sub/file"), "from here\n").unwrap();
+    let path = |name: &str| here.join(name).to_str().unwrap().to_owned();
+    daemon.ok(&["cp", &path("dir"), "sleeper:/srv-new"]);
+    assert_eq!(daemon.ok(&["exec", "sleeper", "cat", "/srv-new/sub/file"]), "from here\n");
+    daemon.ok(&["cp", "sleeper:/srv-new/.", &path("back")]);
+    assert_eq!(std::fs::read_to_string(here.join("back/sub/file")).unwrap(), "from here\n");
+    assert_eq!(daemon.fails(&["cp", "sleeper:/nothing", &path("x")]).0, 1);
+
+    let pid = inspect("{{.State.Pid}}").parse().unwrap();
+    process::PidFd::open(pid).unwrap().signal(process::Signal::SIGKILL).unwrap();
+    becomes("{{.RestartCount}} {{.State.Running}}", "1 true");
+    daemon.ok(&["update", "--restart", "no", "--pids-limit", "77", "sleeper"]);
+    assert_eq!(inspect("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.PidsLimit}}"), "no 77");
+    daemon.ok(&["rm", "-f", "sleeper"]);
+    let until = jiff::Timestamp::now().to_string();
+    let words =
+        ["events", "--since", &since, "--until", &until, "--filter", "type=container", "--format", "{{.Action}}"];
+    let events = daemon.ok(&words);
+    for action in ["create", "start", "health_status: healthy", "die", "update", "kill", "destroy"] {
+        assert!(events.lines().any(|line| line == action), "no {action} in {events}");
+    }
+}
+
+#[test]
 fn the_daemon_s_death_stops_no_container() {
     if !process::needs::root() || !process::needs::program("docker") {
         return;

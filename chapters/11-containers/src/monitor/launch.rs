@@ -124,6 +124,7 @@ fn plan(engine: &Engine, container: &Container) -> Result<Spec> {
         rootless,
         can_limit: can_limit(),
         obtainable: privileges::CapSet::obtainable(),
+        places: record.options.sharing.places(engine)?,
         kernel: kernel(),
     }
     .spec()

@@ -17,15 +17,16 @@ pub(crate) use resources::DEFAULT_PIDS;
 use std::path::PathBuf;
 
 use cgroups::CgroupPath;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use privileges::{CapSet, Identity};
 use serde_json::{Value, json};
 
 use crate::error::{Result, While as _};
 use crate::id::ContainerId;
 use crate::networking::NetworkMode;
-use crate::options::CreateOptions;
+use crate::options::{CreateOptions, Resources};
 use crate::settings::{Settings, set};
+use crate::sharing::{Found, Places};
 use crate::volumes::MountPoint;
 
 /// Everything that decides a container's spec.
@@ -51,8 +52,18 @@ pub struct Plan<'a> {
     pub can_limit: bool,
     /// What `--privileged` gives: every capability that this machine has not taken from everybody.
     pub obtainable: CapSet,
+    /// Namespaces that it shares.
+    pub places: Places,
     /// The running kernel: major and minor.
     pub kernel: (u32, u32),
+}
+
+/// Limits in the OCI's form, for a container that runs already.
+///
+/// # Errors
+/// Limits that make no sense together.
+pub(crate) fn limits(asked: &Resources) -> Result<LinuxResources> {
+    serde_json::from_value(resources::resources(asked, false)?).doing("make", "limits")
 }
 
 impl Plan<'_> {
@@ -64,9 +75,11 @@ impl Plan<'_> {
         let capabilities = confinement::capabilities(&self.options.security, self.obtainable)?;
         let (masked, read_only) = confinement::hidden_paths(&self.options.security);
         let cgroup = CgroupPath::of_container(self.id.as_str()).doing("name", "cgroup")?;
+        let hostname = (self.places.uts == Found::New).then_some(&self.settings.hostname);
         let document = json!({
             "ociVersion": "1.2.0",
-            "hostname": self.settings.hostname,
+            "hostname": hostname,
+            "annotations": self.options.annotations,
             "root": { "path": "rootfs", "readonly": self.options.read_only },
             "process": self.process(&json!({
                 "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
@@ -76,7 +89,7 @@ impl Plan<'_> {
             "linux": {
                 "cgroupsPath": cgroup.as_str(),
                 "namespaces": self.namespaces(),
-                "resources": resources::resources(self)?,
+                "resources": resources::resources(&self.options.resources, self.can_limit)?,
                 "sysctl": self.options.sysctls,
                 "seccomp": confinement::seccomp(&self.options.security, capabilities, self.kernel)?,
                 "maskedPaths": masked,
@@ -101,6 +114,7 @@ impl Plan<'_> {
             "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups,
                       "umask": user.umask.unwrap_or(0o022) },
             "capabilities": capabilities,
+            "oomScoreAdj": self.options.oom_score_adj,
             "rlimits": self.options.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
             "noNewPrivileges": self.options.security.no_new_privileges,
             "apparmorProfile": self.options.security.apparmor,
@@ -114,17 +128,30 @@ impl Plan<'_> {
         init.into_iter().flatten().chain(self.settings.args()).collect()
     }
 
-    /// Every namespace is the container's own, but for the network with `--network host` or another container's.
+    /// Every namespace is the container's own, but for those that are shared on request.
     ///
     /// There is no user namespace: a rootless engine is in one already, together with its containers.
     fn namespaces(&self) -> Value {
-        let own = ["mount", "pid", "uts", "ipc", "cgroup", "network"];
-        let shared = |kind: &str| kind == "network" && self.options.network.mode == NetworkMode::Host;
-        let namespace = |kind: &&str| match (*kind, &self.network) {
-            ("network", Some(path)) => json!({ "type": kind, "path": path }),
-            _ => json!({ "type": kind }),
+        let at = |kind: &str, found: Found| match found {
+            Found::New => Some(json!({ "type": kind })),
+            Found::Inherited => None,
+            Found::Of(process) => Some(json!({ "type": kind, "path": format!("/proc/{process}/ns/{kind}") })),
         };
-        own.iter().filter(|kind| !shared(kind)).map(namespace).collect()
+        let network = match (&self.options.network.mode, &self.network) {
+            (NetworkMode::Host, _) => None,
+            (_, Some(path)) => Some(json!({ "type": "network", "path": path })),
+            (_, None) => at("network", Found::New),
+        };
+        let Places { pid, ipc, uts } = self.places;
+        let all = [
+            at("mount", Found::New),
+            at("pid", pid),
+            at("uts", uts),
+            at("ipc", ipc),
+            at("cgroup", Found::New),
+            network,
+        ];
+        all.into_iter().flatten().collect()
     }
 }
 

@@ -87,8 +87,11 @@ fn kernel_file_systems(plan: &Plan<'_>) -> Vec<Value> {
         // gid 5 is the group `tty` wherever there is one: its terminals can be written to with write(1).
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
                 "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] }),
-        json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-                "options": ["nosuid", "noexec", "nodev", "mode=1777", shm] }),
+        match plan.places.shared_memory() {
+            None => json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                            "options": ["nosuid", "noexec", "nodev", "mode=1777", shm] }),
+            Some(source) => bind(&source, Path::new("/dev/shm"), &["bind", "rprivate", "nosuid", "noexec", "nodev"]),
+        },
         json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
                 "options": ["nosuid", "noexec", "nodev"] }),
     ];

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Plan;
 use crate::error::{Error, Result};
 use crate::options::Resources;
 
@@ -15,9 +14,8 @@ const LEAST_MEMORY: u64 = 6 << 20;
 /// The length of a scheduling period, microseconds.
 const PERIOD: u64 = 100_000;
 
-/// `linux.resources`.
-pub(super) fn resources(plan: &Plan<'_>) -> Result<Value> {
-    let asked = &plan.options.resources;
+/// `linux.resources`. `can_limit` says whether limits that nobody asked for can be set here.
+pub(super) fn resources(asked: &Resources, can_limit: bool) -> Result<Value> {
     let mut resources = Map::new();
     if let Some(memory) = memory(asked)? {
         resources.insert("memory".into(), memory);
@@ -29,7 +27,7 @@ pub(super) fn resources(plan: &Plan<'_>) -> Result<Value> {
         Some(limit) if limit <= 0 => None,
         Some(limit) => Some(limit),
         // A default that this machine does not let us set is not worth refusing to run.
-        None => plan.can_limit.then_some(DEFAULT_PIDS),
+        None => can_limit.then_some(DEFAULT_PIDS),
     };
     resources.extend(pids.map(|limit| ("pids".to_owned(), json!({ "limit": limit }))));
     Ok(Value::Object(resources))

@@ -23,6 +23,7 @@ fn spec(options: &CreateOptions, mounts: &[MountPoint]) -> Result<Value> {
         rootless: false,
         can_limit: true,
         obtainable: CapSet::all(),
+        places: Places::default(),
         kernel: (6, 18),
     };
     let mut spec = serde_json::to_value(plan.spec()?).unwrap();

@@ -119,8 +119,11 @@ fn plain(words: Vec<Word>) -> Result<Node> {
     }
 }
 
-/// The variables before `:=` or `=`, the sign, and the words after it.
-fn declaration(words: &[Word]) -> Result<Option<(Vec<String>, &'static str, Vec<Word>)>> {
+/// Names of variables, the sign after them, and the words after that.
+type Declaration = (Vec<String>, &'static str, Vec<Word>);
+
+/// The variables before `:=` or `=`, the sign, and the words after it; `None` where there is neither.
+fn declaration(words: &[Word]) -> Result<Option<Declaration>> {
     let sign = words.iter().position(|word| matches!(word, Word::Sign(":=" | "=")));
     let Some(at) = sign else { return Ok(None) };
     let mut names = Vec::new();

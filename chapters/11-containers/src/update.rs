@@ -1,0 +1,85 @@
+//! Changing what a container was asked to be, also while it runs: its limits, its restart policy.
+
+use process::state;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result, While as _};
+use crate::events::Event;
+use crate::id::ContainerId;
+use crate::options::Resources;
+use crate::restart::RestartPolicy;
+use crate::spec;
+
+/// What is to be changed; everything absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Limits.
+    pub resources: Resources,
+    /// What happens when it ends.
+    pub restart: Option<RestartPolicy>,
+}
+
+impl Engine {
+    /// Changes a container's limits, in the kernel too if it runs, and its restart policy.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] for limits that make no sense together, and for a restart policy of a container that goes away
+    /// at its end; those of the cgroup, which then keeps what it has taken so far.
+    pub fn update(&self, id: &ContainerId, update: &Update) -> Result<()> {
+        let mut container = self.container(id)?;
+        let _lock = container.lock()?;
+        // Read again: somebody else may have changed it while we waited.
+        container.record = self.container(id)?.record;
+        let options = &mut container.record.options;
+        if let Some(policy) = update.restart {
+            if options.auto_remove && policy != RestartPolicy::No {
+                return Err(Error::bad(
+                    "--restart",
+                    policy.to_string(),
+                    "it was created with --rm, and goes away at its end",
+                ));
+            }
+            options.restart = policy;
+        }
+        options.resources = merged(&options.resources, &update.resources);
+        let limits = spec::limits(&options.resources)?;
+        // Between two runs of a restart policy there is no group; the next one will be made with these limits.
+        if update.resources != Resources::default() && container.life()?.pid.is_some() {
+            runtime::update(&self.runtime(), id.as_str(), &limits).doing("limit", container.name())?;
+        }
+        state::write_json(&container.directory().join("container.json"), container.record())?;
+        self.events().record(&Event::of(&container, "update"));
+        Ok(())
+    }
+}
+
+/// Limits with others laid over them. The two ways to say how much CPU time there is take each other's place.
+fn merged(old: &Resources, new: &Resources) -> Resources {
+    let (whole, parts) = (new.nano_cpus.is_some(), new.cpu_quota.is_some() || new.cpu_period.is_some());
+    Resources {
+        memory: new.memory.or(old.memory),
+        memory_swap: new.memory_swap.or(old.memory_swap),
+        memory_reservation: new.memory_reservation.or(old.memory_reservation),
+        nano_cpus: if parts { None } else { new.nano_cpus.or(old.nano_cpus) },
+        cpu_quota: if whole { None } else { new.cpu_quota.or(old.cpu_quota) },
+        cpu_period: if whole { None } else { new.cpu_period.or(old.cpu_period) },
+        cpu_shares: new.cpu_shares.or(old.cpu_shares),
+        cpuset_cpus: new.cpuset_cpus.clone().or_else(|| old.cpuset_cpus.clone()),
+        cpuset_mems: new.cpuset_mems.clone().or_else(|| old.cpuset_mems.clone()),
+        pids_limit: new.pids_limit.or(old.pids_limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays_and_cpus_take_the_place_of_a_quota() {
+        let old = Resources { memory: Some(1 << 26), cpu_quota: Some(5), cpu_period: Some(10), ..Resources::default() };
+        let new = merged(&old, &Resources { nano_cpus: Some(7), ..Resources::default() });
+        assert_eq!((new.memory, new.nano_cpus, new.cpu_quota, new.cpu_period), (Some(1 << 26), Some(7), None, None));
+        let back = merged(&new, &Resources { cpu_quota: Some(6), ..Resources::default() });
+        assert_eq!((back.nano_cpus, back.cpu_quota), (None, Some(6)));
+    }
+}
