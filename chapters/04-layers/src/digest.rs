@@ -99,6 +99,14 @@ impl State {
 impl FromStr for Digest {
     type Err = ParseDigestError;
 
+    /// Reads `ALGORITHM:HEX`, in the one spelling that it has: lower-case digits, exactly as many as the algorithm gives.
+    ///
+    /// # Errors
+    /// Another algorithm than sha256 and sha512, another number of digits, and anything else between or around them.
+    ///
+    /// # References
+    /// OCI image specification, descriptor.md, "Digests"
+    // hole: read-a-digest
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
         let refuse = |reason| {
             // A hostile text may be long; the message need not be.

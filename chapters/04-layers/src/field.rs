@@ -32,7 +32,6 @@ pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {
 ///
 /// # References
 /// POSIX.1-2017, pax, "ustar Interchange Format"; tar(5), "GNU tar archives"
-// hole: read-a-number
 pub(crate) fn number(field: &[u8]) -> Result<i128, String> {
     let malformed = || format!("{:?} is not a number", String::from_utf8_lossy(field));
     match field {

@@ -178,9 +178,6 @@ pub fn exec_steps(
 ///
 /// # Errors
 /// A limit, a label or a filter that the specification asks for and that cannot be had.
-///
-/// # References
-/// OCI runtime spec, config.md, "process"
 // hole: become-a-program
 fn become_program(
     spec: &Spec,

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 
 use anyhow::bail;
 use ipnet::Ipv4Net;
+use network::address::Pool;
 use network::{address, port};
 
 /// `ports TEXT` reads what stands behind `-p`; `subnet SUBNET GATEWAY|- TAKEN...` checks a subnet; `address SUBNET GATEWAY
-/// WANTED|- LEASED...` chooses an address.
+/// RANGE WANTED|- LEASED...` chooses an address.
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let told = |outcome: Result<String, network::Error>| match outcome {
@@ -28,11 +29,12 @@ fn main() -> anyhow::Result<()> {
                     .map(|(net, gateway)| format!("{net} {gateway}")),
             );
         }
-        ["address", subnet, gateway, wanted, ref leased @ ..] => {
+        ["address", subnet, gateway, range, wanted, ref leased @ ..] => {
             let wanted = if wanted == "-" { None } else { Some(wanted.parse::<Ipv4Addr>()?) };
             let leased =
                 leased.iter().map(|address| address.parse::<Ipv4Addr>()).collect::<Result<BTreeSet<_>, _>>()?;
-            let chosen = address::choose_address(&"lab".parse()?, subnet.parse()?, gateway.parse()?, &leased, wanted);
+            let pool = Pool { subnet: subnet.parse()?, gateway: gateway.parse()?, range: range.parse()? };
+            let chosen = address::choose_address(&"lab".parse()?, pool, &leased, wanted);
             told(chosen.map(|address| address.to_string()));
         }
         _ => bail!("ports, subnet or address"),

@@ -34,7 +34,7 @@ fn ports_are_read(scene: &Scene) -> Asked {
         ),
         (format!("{host}-{host1}:{inside}"), "refused".to_owned()),
         (format!("{host}:0"), "refused".to_owned()),
-        (format!("[::1]:{host}:{inside}"), "refused".to_owned()),
+        (format!("[{host}]:{host}:{inside}"), "refused".to_owned()),
         (format!("{host}:{inside}/sctp"), "refused".to_owned()),
         ("+80:80".to_owned(), "refused".to_owned()),
     ] {
@@ -83,20 +83,22 @@ fn addresses_are_chosen(scene: &Scene) -> Asked {
     let at = |last: u64| format!("10.{a}.{b}.{last}");
     let net = format!("10.{a}.{b}.0/28");
     let full: Vec<String> = (1..=14).map(at).collect();
-    for (wanted, leased, expected) in [
-        ("-".to_owned(), vec![], at(2)),
-        ("-".to_owned(), vec![at(2), at(3), at(5)], at(4)),
-        (at(9), vec![at(2)], at(9)),
-        (at(9), vec![at(9)], "refused".to_owned()),
-        (at(1), vec![], "refused".to_owned()),
-        (at(15), vec![], "refused".to_owned()),
-        (at(0), vec![], "refused".to_owned()),
-        ("-".to_owned(), full, "refused".to_owned()),
+    let upper = format!("10.{a}.{b}.8/30");
+    for (range, wanted, leased, expected) in [
+        (&net, "-".to_owned(), vec![], at(2)),
+        (&net, "-".to_owned(), vec![at(2), at(3), at(5)], at(4)),
+        (&net, at(9), vec![at(2)], at(9)),
+        (&net, at(9), vec![at(9)], "refused".to_owned()),
+        (&net, at(1), vec![], "refused".to_owned()),
+        (&net, at(15), vec![], "refused".to_owned()),
+        (&net, at(0), vec![], "refused".to_owned()),
+        (&net, "-".to_owned(), full, "refused".to_owned()),
+        (&upper, "-".to_owned(), vec![at(8)], at(9)),
     ] {
-        let ran = scene.run(scene.program().args(["address", &net, &at(1), &wanted]).args(&leased))?;
+        let ran = scene.run(scene.program().args(["address", &net, &at(1), range, &wanted]).args(&leased))?;
         if !is(&ran, &expected) {
             let because = "the gateway, the network and everybody have an address each, and two containers never the same (chapter 10)";
-            let asked = format!("{net}, wanted {wanted}, leased {leased:?}: {expected}");
+            let asked = format!("{net}, from {range}, wanted {wanted}, leased {leased:?}: {expected}");
             return Err(wrong("your container has an address that it cannot have", asked, shown(&ran), because));
         }
     }

@@ -126,8 +126,13 @@ fn orphans_are_reaped(scene: &Scene) -> Asked {
     );
     let mut live = scene.start(scene.program().args(["init", "--", "/bin/sh", "-c", &script]))?;
     let parent = live.parent();
+    // It sleeps while they end: so many ends, and one SIGCHLD that tells of them.
+    let init = Pid::from_raw(parent.cast_signed());
+    kill(init, Signal::SIGSTOP).context("kill")?;
+    std::thread::sleep(Duration::from_millis(600));
+    kill(init, Signal::SIGCONT).context("kill")?;
     let deadline = Instant::now() + Duration::from_secs(2);
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(100));
     if let Some(status) = live.ended()? {
         let because = "only the main child's end is the container's end; orphans come and go (chapter 1, \"The code\")";
         return Err(wrong(
