@@ -75,12 +75,15 @@ fn two_faces(store: &Path) {
     rename_manifest(store, |manifest| manifest["manifests"] = json!([]));
 }
 
+/// What somebody does to a store.
+type Attack = fn(&Path);
+
 /// What harms the naive form, by name.
-const ATTACKS: [(&str, fn(&Path)); 3] =
+const ATTACKS: [(&str, Attack); 3] =
     [("a flipped byte", flip), ("a digest that is a path", climb), ("a manifest with two faces", two_faces)];
 
 /// What each form answers to an attack.
-fn answers(attack: fn(&Path)) -> [String; 2] {
+fn answers(attack: Attack) -> [String; 2] {
     let world = world();
     let store = world.path().join("store");
     let sound = naive_layer(&store);

@@ -79,3 +79,37 @@ fn an_idle_bridge_waits_a_moment_and_a_network_that_is_left_passes_its_part_on()
     networks.lower_idle().unwrap();
     assert!(link::find(&mut socket, &name).unwrap().is_some());
 }
+
+#[test]
+fn a_plugin_makes_a_network_and_nothing_of_it_is_left() {
+    if !host::fresh() {
+        return;
+    }
+    if !std::path::Path::new("/usr/lib/cni/bridge").exists() {
+        eprintln!("SKIP: needs /usr/lib/cni/bridge (Debian: containernetworking-plugins)");
+        return;
+    }
+    let (_root, networks) = host::engine();
+    let name: NetworkName = "plugged".parse().unwrap();
+    let driver = "cni:bridge".parse().unwrap();
+    networks.create(NetworkSpec { driver, ..NetworkSpec::named(name.clone()) }).unwrap();
+    let (web, db) = (Container::new("aaaaaaaaaaaa0001"), Container::new("bbbbbbbbbbbb0002"));
+    let at_web = connect(&networks, &web, &name, "web");
+    connect(&networks, &db, &name, "db");
+    greeter(&web, 80);
+    assert_eq!(db.inside(|| call(at(at_web.address, 80))).unwrap(), "hello 172.17.0.3");
+    assert!(host::leftovers().0.contains("masquerade"), "the way out is our own table's");
+    networks.disconnect(&web.id).unwrap();
+    // The other one has ended before it is disconnected, as containers have: its namespace cannot be entered any more.
+    let id = db.id.clone();
+    drop(db);
+    networks.disconnect(&id).unwrap();
+    assert_eq!(host::leftovers(), (String::new(), Vec::new()));
+
+    networks.remove(&name).unwrap();
+    let missing = NetworkSpec { driver: "cni:nonsense".parse().unwrap(), ..NetworkSpec::named(name.clone()) };
+    networks.create(missing).unwrap();
+    let error = networks.connect(&name, &web.id, web.pid(), &EndpointOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("there is no such plugin") && error.hint().is_some(), "{error}");
+    assert!(networks.leases(&name).holders().unwrap().is_empty());
+}
