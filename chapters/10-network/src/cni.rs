@@ -83,6 +83,9 @@ impl Cni<'_> {
             }
         }
         self.keep(&lease, &made)?;
+        if configured(self.plugin)?.is_none() {
+            self.networks.table(&network.name).load(network, &[])?.finish()?;
+        }
         let planned = lease.endpoint.address;
         adopt(&mut lease.endpoint, &made.result);
         leases.write(&lease)?;
@@ -133,7 +136,9 @@ impl Cni<'_> {
         let address = format!("{}/{}", endpoint.address, endpoint.prefix_length);
         let mut config = json!({
             "cniVersion": VERSION, "name": network.name, "type": self.plugin,
-            "bridge": network.bridge, "isGateway": true, "ipMasq": !(network.internal || network.routed),
+            // The way out is this engine's own table: a plugin takes its rules away only while the container's namespace
+            // lives, and a container's end is the end of that.
+            "bridge": network.bridge, "isGateway": true, "ipMasq": false,
             "ipam": {
                 "type": "static", "routes": routes,
                 "addresses": [{ "address": address, "gateway": network.gateway }],

@@ -164,8 +164,11 @@ impl Networks {
                 self.cni(&plugin).delete(lease)?;
                 leases.remove(*address, container_id)?;
                 // The plugin `bridge` leaves its bridge behind. Nobody else has one of this name.
-                let last = holders.len() == 1;
-                return Ok(last.then(|| DeviceName::bridge(self.root(), network)));
+                if holders.len() > 1 {
+                    return Ok(None);
+                }
+                self.table(network).remove()?.finish()?;
+                return Ok(Some(DeviceName::bridge(self.root(), network)));
             }
             self.unpublish(network, &leases, lease)?;
         }
