@@ -151,12 +151,14 @@ fn args_and_env(scene: &Scene<'_>) -> Verdict {
 }
 
 fn relative_path(scene: &Scene<'_>) -> Verdict {
-    scene.run("true", |config| config["hooks"] = json!({"createRuntime": [{"path": "true"}]})).fails("it is taken")
+    scene.run("true", |config| config["hooks"] = json!({"createRuntime": [{"path": "cat"}]})).fails("it is taken")
 }
 
 fn no_timeout(scene: &Scene<'_>) -> Verdict {
     for timeout in [0, -1] {
-        let hook = json!({"path": "/bin/true", "timeout": timeout});
+        // It takes a moment, in which a runtime that takes the number at its word has ended it.
+        let mut hook = scene.hook("sleep 0.1");
+        hook["timeout"] = json!(timeout);
         scene.run("true", |config| config["hooks"] = json!({"createRuntime": [hook]})).fails("it is taken")?;
     }
     Ok(())
