@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::engine::Said;
 
@@ -34,8 +34,11 @@ fn seen(lines: &[&str], name: &str, run: impl Fn(&[String]) -> Result<Said>) -> 
     let mut seen = String::new();
     for line in lines {
         let line = line.replace("NAME", name);
-        let (line, wanted) = match line.strip_prefix("until ").and_then(|line| line.split_once(" is ")) {
-            Some((line, wanted)) => (line.to_owned(), Some(wanted.to_owned())),
+        let (line, wanted) = match line.strip_prefix("until ") {
+            Some(line) => {
+                let (line, wanted) = line.split_once(" is ").context("until what is what?")?;
+                (line.to_owned(), Some(wanted.to_owned()))
+            }
             None => (line, None),
         };
         let deadline = Instant::now() + Duration::from_secs(10);

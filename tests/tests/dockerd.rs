@@ -69,7 +69,7 @@ const OF_CTR: &[Deed] = &[
             "task exec --exec-id second NAME /bin/true",
             "task resume NAME",
             "task kill -s KILL NAME",
-            "until task delete NAME is",
+            "task delete --force NAME",
             "container delete NAME",
             "container ls -q",
         ],
