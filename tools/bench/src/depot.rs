@@ -13,6 +13,10 @@ use anyhow::{Context, Result, bail};
 /// The registry's address. The comparison has a network of its own, so the port is free.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
 
+/// The address of the registry that is pushed to. Each run has a new one: nobody can have it take a layer from another
+/// repository, as clients do that remember where a layer came from.
+pub(crate) const EMPTY: &str = "127.0.0.1:5001";
+
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,15 +30,15 @@ impl Served {
     ///
     /// # Errors
     /// It is not installed, or does not answer.
-    pub(crate) fn registry(dir: &Path) -> Result<Self> {
+    pub(crate) fn registry(dir: &Path, address: &str) -> Result<Self> {
         let config = dir.join("registry.yml");
         let root = dir.join("registry");
         let text = format!(
-            "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\nhttp: {{ addr: \"{REGISTRY}\" }}\n",
+            "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {} }}\nhttp: {{ addr: \"{address}\" }}\n",
             root.display()
         );
         fs::write(&config, text).context("cannot write the registry's configuration")?;
-        let answers = || TcpStream::connect(REGISTRY).is_ok();
+        let answers = || TcpStream::connect(address).is_ok();
         Self::start(Command::new("docker-registry").arg("serve").arg(config), answers)
     }
 

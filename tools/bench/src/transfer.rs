@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::bound;
 use crate::contender::build;
 use crate::cost::{self, Cost};
-use crate::depot::{REGISTRY, Served, remove};
+use crate::depot::{EMPTY, REGISTRY, Served, remove};
 use crate::layers::run;
 use crate::made::{Made, NAME};
 use crate::timing::Timing;
@@ -31,7 +31,7 @@ pub(crate) enum Way {
 /// One program that moves the image.
 struct Mover {
     name: &'static str,
-    /// Before each run, not measured; `{to}` is a directory that is new with each run, `{run}` the run's number. It stays
+    /// Before each run, not measured; `{to}` is a directory that is new with each run. It stays
     /// until the end: ext4 gives out no inode that was deleted a minute ago, and looking for others would cost the next.
     before: Vec<Vec<String>>,
     words: Vec<String>,
@@ -57,15 +57,15 @@ impl Mover {
     }
 
     /// One run from a cold store.
-    fn go(&self, to: &Path, number: usize) -> Result<Cost> {
+    fn go(&self, to: &Path) -> Result<Cost> {
         fs::create_dir_all(to).context("cannot make a directory")?;
         let command = |words: &[String]| {
-            let fill =
-                |word: &String| word.replace("{to}", &to.to_string_lossy()).replace("{run}", &number.to_string());
+            let fill = |word: &String| word.replace("{to}", &to.to_string_lossy());
             let mut command = Command::new(fill(&words[0]));
             command.args(words[1..].iter().map(fill)).env("HOME", to);
             command
         };
+        let _empty = Served::registry(to, EMPTY)?;
         let served = self.daemon.map(|daemon| daemon(to)).transpose()?;
         self.before.iter().try_for_each(|words| run(&mut command(words)))?;
         // What others left to be written must not be paid for by this one.
@@ -97,7 +97,7 @@ pub(crate) fn compare(way: Way, runs: usize, layers: u64, megabytes: u64) -> Res
     let cooper = build("cooper")?;
     let dir = tempfile::Builder::new().prefix("cooper-bench-").tempdir().context("no temporary directory")?;
     let made = Made::new(dir.path(), layers, megabytes)?;
-    let _registry = Served::registry(dir.path())?;
+    let _registry = Served::registry(dir.path(), REGISTRY)?;
     let image = format!("{REGISTRY}/made");
     let source = format!("oci:{}:{NAME}", made.layout.display());
     run(Command::new("skopeo")
@@ -112,7 +112,7 @@ pub(crate) fn compare(way: Way, runs: usize, layers: u64, megabytes: u64) -> Res
     for number in 0..runs {
         for (mover, costs) in movers.iter_mut().zip(&mut costs).filter(|(mover, _)| mover.skipped.is_none()) {
             let place = format!("to/{number}/{}", mover.name.split(',').next().unwrap_or_default());
-            match mover.go(&dir.path().join(place), number) {
+            match mover.go(&dir.path().join(place)) {
                 Ok(cost) => costs.push(cost),
                 Err(error) => mover.skipped = Some(format!("{error:#}")),
             }
@@ -147,29 +147,24 @@ fn pullers(cooper: &Path) -> Vec<Mover> {
 fn pushers(cooper: &Path, source: &str) -> Vec<Mover> {
     let (cooper, image) = (cooper.display(), format!("{REGISTRY}/made:1"));
     let cooper = format!("{cooper} --root {{to}}");
-    let tag = |engine: &str, name: &str| format!("{engine} tag {image} {REGISTRY}/{name}-{{run}}:1");
+    let tag = |engine: &str, name: &str| format!("{engine} tag {image} {EMPTY}/{name}:1");
     let pull = |engine: &str| format!("{engine} pull --quiet {image}");
     vec![
-        // Not to know where the layers came from: they would be mounted from there, and no byte would move.
-        Mover::new(
-            OWN,
-            &[&pull(&cooper), &tag(&cooper, "cooper"), &format!("{cooper} rmi {image}")],
-            &format!("{cooper} push --quiet {REGISTRY}/cooper-{{run}}:1"),
-        ),
+        Mover::new(OWN, &[&pull(&cooper), &tag(&cooper, "cooper")], &format!("{cooper} push --quiet {EMPTY}/cooper:1")),
         Mover::new(
             "skopeo",
             &[],
-            &format!("skopeo copy --quiet --dest-tls-verify=false {source} docker://{REGISTRY}/skopeo-{{run}}:1"),
+            &format!("skopeo copy --quiet --dest-tls-verify=false {source} docker://{EMPTY}/skopeo:1"),
         ),
         Mover::new(
             "podman",
             &[&format!("{PODMAN} pull --quiet --tls-verify=false {image}")],
-            &format!("{PODMAN} push --quiet --tls-verify=false {image} {REGISTRY}/podman-{{run}}:1"),
+            &format!("{PODMAN} push --quiet --tls-verify=false {image} {EMPTY}/podman:1"),
         ),
         Mover::new(
             "docker",
             &[&pull(DOCKER), &tag(DOCKER, "docker")],
-            &format!("{DOCKER} push --quiet {REGISTRY}/docker-{{run}}:1"),
+            &format!("{DOCKER} push --quiet {EMPTY}/docker:1"),
         )
         .with(Served::docker),
     ]
