@@ -79,7 +79,7 @@ impl Plan<'_> {
         let document = json!({
             "ociVersion": "1.2.0",
             "hostname": hostname,
-            "annotations": self.options.annotations,
+            "annotations": (!self.options.annotations.is_empty()).then_some(&self.options.annotations),
             "root": { "path": "rootfs", "readonly": self.options.read_only },
             "process": self.process(&json!({
                 "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
