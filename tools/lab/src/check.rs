@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 
 use crate::doctor;
-use crate::exercise::{Exercise, Need, Runs};
+use crate::exercise::{Exercise, Need};
 use crate::sandbox::Plan;
 use crate::verdict::{Failure, Verdict};
 use crate::workspace::Workspace;
@@ -61,13 +61,9 @@ pub fn ask(
 /// The inner error is what the compiler said.
 fn build(root: &Path, target: &Path, exercise: &Exercise) -> Result<Result<PathBuf, String>> {
     let program = exercise.program();
-    let kind = match exercise.runs {
-        Runs::Program => "--bin",
-        Runs::Driver => "--example",
-    };
     let mut cargo = cargo(root, target);
     cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics", "-p", &exercise.package()]);
-    let output = cargo.args([kind, &program]).output().context("cannot run cargo: is it installed?")?;
+    let output = cargo.args(["--bin", &program]).output().context("cannot run cargo: is it installed?")?;
     if !output.status.success() {
         return Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()));
     }

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 
 use crate::check::{ask, cargo, lacking, programs};
-use crate::exercise::{Exercise, Runs};
+use crate::exercise::Exercise;
 use crate::hole;
 use crate::starter;
 use crate::verdict::Verdict;
@@ -158,10 +158,7 @@ fn compile(root: &Path, target: &Path, how: &str, exercises: &[Exercise]) -> Res
     cargo.args([how, "--quiet", "--message-format=json-render-diagnostics"]);
     for exercise in exercises {
         cargo.args(["-p", &exercise.package()]);
-        match exercise.runs {
-            Runs::Program => cargo.args(["--bin", &exercise.program()]),
-            Runs::Driver => cargo.args(["--example", &exercise.program()]),
-        };
+        cargo.args(["--bin", &exercise.program()]);
     }
     let output = cargo.output().context("cannot run cargo: is it installed?")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

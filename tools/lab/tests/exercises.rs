@@ -60,7 +60,7 @@ fn each_wrong_answer_is_told_what_the_kernel_says() {
 fn an_unknown_exercise_is_answered_with_those_that_there_are() {
     let (success, text) = output(lab().args(["check", "swim"]));
     assert!(!success);
-    let expected = "lab: no exercise is called \"swim\"; there are: look-up, reset-signals, reap-all, pass-on, ";
+    let expected = "lab: no exercise is called \"swim\"; there are: look-up, reset-signals, pass-on, reap-all, ";
     assert!(text.starts_with(expected), "{text}");
 }
 
@@ -117,7 +117,7 @@ fn a_reader_is_told_what_comes_next_and_sees_the_first_exercise_pass() {
     assert_eq!(told(&["diff", "look-up"]), "lab: look-up has not passed yet: the reference is for afterwards\n");
     let picture = told(&["progress"]);
     assert!(
-        picture.starts_with("chapter  1   [>] look-up  [ ] reset-signals  [ ] reap-all  [ ] pass-on  "),
+        picture.starts_with("chapter  1   [>] look-up  [ ] reset-signals  [ ] pass-on  [ ] reap-all  "),
         "{picture}"
     );
 
@@ -138,7 +138,7 @@ fn a_reader_is_told_what_comes_next_and_sees_the_first_exercise_pass() {
     assert_eq!(told(&["diff", "look-up"]), "look-up: yours and the reference are the same, letter by letter.\n");
     let picture = told(&["progress"]);
     assert!(
-        picture.starts_with("chapter  1   [x] look-up  [>] reset-signals  [ ] reap-all  [ ] pass-on  "),
+        picture.starts_with("chapter  1   [x] look-up  [>] reset-signals  [ ] pass-on  [ ] reap-all  "),
         "{picture}"
     );
     assert!(picture.contains(" 1 of  8 points\n"), "{picture}");

@@ -98,7 +98,7 @@ fn signals_are_fresh(scene: &Scene) -> Asked {
 fn signals_reach_the_child(scene: &Scene) -> Asked {
     let signals = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGTERM];
     for signal in [*scene.one_of(&signals[..2]), *scene.one_of(&signals[2..])] {
-        let live = scene.start(scene.program().args(["run", "--"]).arg(scene.probe_outside()).arg("--hold"))?;
+        let live = scene.start(scene.program().arg("signals").arg(scene.probe_outside()).arg("--hold"))?;
         kill(Pid::from_raw(live.parent().cast_signed()), signal).context("kill")?;
         let ran = scene.after_signal(live)?;
         let expected = 128 + signal as i32;
