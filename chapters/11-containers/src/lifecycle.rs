@@ -92,7 +92,9 @@ impl Engine {
     /// Sees to it that a container's next end is its last, whatever its restart policy says. True if it has ended
     /// already and was only waiting for its next start.
     fn forbid_restart(&self, container: &Container) -> Result<bool> {
-        if container.record.options.restart == RestartPolicy::No {
+        // Its policy may have been taken back while its monitor waits already for the time of its next start.
+        let waits = container.life()?.status == Status::Restarting;
+        if container.record.options.restart == RestartPolicy::No && !waits {
             return Ok(false);
         }
         ask(container, Request::Stop)?;
@@ -153,6 +155,7 @@ impl Engine {
             cgroup(container.id())?.thaw().doing("unpause", container.name())?;
         }
         self.send_signal(container, Signal::SIGKILL)?;
+        self.events().record(&Event::of(container, "kill").with("signal", Signal::SIGKILL.number()));
         match wait_for(container, Some(CLEANING))? {
             Waited::Ended(_) => Ok(()),
             Waited::StillThere => Err(Error::TimedOut {

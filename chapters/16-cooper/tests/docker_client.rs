@@ -259,7 +259,7 @@ fn docker_copies_watches_and_sees_restarts_and_health() {
 
     let pid = inspect("{{.State.Pid}}").parse().unwrap();
     process::PidFd::open(pid).unwrap().signal(process::Signal::SIGKILL).unwrap();
-    becomes("{{.RestartCount}} {{.State.Running}}", "1 true");
+    becomes("{{.RestartCount}} {{.State.Status}}", "1 running");
     daemon.ok(&["update", "--restart", "no", "--pids-limit", "77", "sleeper"]);
     assert_eq!(inspect("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.PidsLimit}}"), "no 77");
     daemon.ok(&["rm", "-f", "sleeper"]);

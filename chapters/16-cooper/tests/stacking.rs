@@ -37,7 +37,7 @@ ls place/store/containers place/store/layers/tmp
 "#;
 
 const EXPECTED: &str = "\
-driver: copy
+driver: DRIVER
 C /home
 A /made
 A /made/file
@@ -62,6 +62,11 @@ fn told(command: &mut Command, root: &Path, options: &str) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// What stands in for the kernel's overlayfs on this machine.
+fn expected() -> String {
+    EXPECTED.replace("DRIVER", if needs::find_program("fuse-overlayfs").is_some() { "fuse-overlayfs" } else { "copy" })
+}
+
 fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
@@ -69,24 +74,24 @@ fn open_directory() -> tempfile::TempDir {
 }
 
 #[test]
-fn on_an_overlay_layers_are_copied_and_everything_else_is_the_same() {
+fn on_an_overlay_something_stands_in_and_everything_else_is_the_same() {
     if !needs::root() {
         return;
     }
     let root = open_directory();
     // What is mounted in there goes with the namespace.
-    assert_eq!(told(Command::new("unshare").args(["--mount"]), root.path(), ""), EXPECTED);
+    assert_eq!(told(Command::new("unshare").args(["--mount"]), root.path(), ""), expected());
 }
 
 #[test]
-fn so_they_are_for_an_ordinary_user() {
+fn so_it_is_for_an_ordinary_user() {
     if !needs::root() || !needs::account("learner") || !needs::user_namespaces() || !needs::program("newuidmap") {
         return;
     }
     let root = open_directory();
     let mut command = Command::new("runuser");
     command.args(["-u", "learner", "--", "unshare", "--user", "--map-root-user", "--map-auto", "--mount"]);
-    assert_eq!(told(&mut command, root.path(), ",userxattr"), EXPECTED);
+    assert_eq!(told(&mut command, root.path(), ",userxattr"), expected());
     // Its files belong to ids that only its namespace has names for.
     std::process::Command::new("rm").arg("-rf").arg(root.path()).status().unwrap();
 }

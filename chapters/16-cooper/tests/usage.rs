@@ -69,6 +69,6 @@ fn a_missing_argument_and_an_unknown_command_are_1() {
 fn values_that_are_none_are_named_with_their_flag() {
     insta::assert_snapshot!(refusal(&["run", "-m", "much", "hello"]));
     insta::assert_snapshot!(refusal(&["run", "-p", "a:b", "hello"]));
-    insta::assert_snapshot!(refusal(&["ps", "--format", "{{.ID}}"]));
+    insta::assert_snapshot!(refusal(&["ps", "--format", "{{.ID"]));
     insta::assert_snapshot!(refusal(&["ps", "--filter", "moon=full"]));
 }
