@@ -47,29 +47,7 @@ impl Engine {
             RootChain::Layers(layers, defaults) => (None, layers, defaults),
         };
         let settings = Settings::merge(&defaults, &options, &id)?;
-        if options.init && !process::init::IS_STATIC {
-            let reason = "this engine was built without a static C library, and its init would not run in an image";
-            return Err(Error::bad("--init", "", reason));
-        }
-        if options.auto_remove && options.restart != RestartPolicy::No {
-            let reason = "it cannot be restarted when it is removed: say --restart or --rm, not both";
-            return Err(Error::bad("--restart", options.restart.to_string(), reason));
-        }
-        if let Some(score) = options.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
-            return Err(Error::bad("--oom-score-adj", score.to_string(), "from -1000 to 1000"));
-        }
-        if options.sharing.uts == Share::Host && options.hostname.is_some() {
-            return Err(Error::bad(
-                "--hostname",
-                "",
-                "the machine's own host name is not the container's to set (--uts host)",
-            ));
-        }
-        if let Share::Container(name) = &options.sharing.ipc {
-            // Its /dev/shm is a mount of its own mount namespace, and no other one can mount that again. The rest of the
-            // namespace without it would be half of what was asked for.
-            return Err(Error::bad("--ipc", format!("container:{name}"), "not supported: host, or its own"));
-        }
+        check_wishes(&options)?;
         options.sharing.resolve(self)?;
         self.take_volumes(&mut options)?;
         let wanted = wanted_mounts(&defaults, &options)?;
@@ -276,4 +254,32 @@ fn host_source(path: &Path, create: bool) -> Result<PathBuf> {
 pub(crate) fn is_being_made(directory: &Path) -> bool {
     let lock = OpenOptions::new().write(true).open(directory.join("lock"));
     lock.is_ok_and(|file| file.try_lock().is_err())
+}
+
+/// Wishes that contradict each other, or that nobody could grant.
+fn check_wishes(options: &CreateOptions) -> Result<()> {
+    if options.init && !process::init::IS_STATIC {
+        let reason = "this engine was built without a static C library, and its init would not run in an image";
+        return Err(Error::bad("--init", "", reason));
+    }
+    if options.auto_remove && options.restart != RestartPolicy::No {
+        let reason = "it cannot be restarted when it is removed: say --restart or --rm, not both";
+        return Err(Error::bad("--restart", options.restart.to_string(), reason));
+    }
+    if let Some(score) = options.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
+        return Err(Error::bad("--oom-score-adj", score.to_string(), "from -1000 to 1000"));
+    }
+    if options.sharing.uts == Share::Host && options.hostname.is_some() {
+        return Err(Error::bad(
+            "--hostname",
+            "",
+            "the machine's own host name is not the container's to set (--uts host)",
+        ));
+    }
+    if let Share::Container(name) = &options.sharing.ipc {
+        // Its /dev/shm is a mount of its own mount namespace, and no other one can mount that again. The rest of the
+        // namespace without it would be half of what was asked for.
+        return Err(Error::bad("--ipc", format!("container:{name}"), "not supported: host, or its own"));
+    }
+    Ok(())
 }

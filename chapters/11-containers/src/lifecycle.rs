@@ -209,7 +209,8 @@ impl Engine {
     fn send_signal(&self, container: &Container, signal: Signal) -> Result<()> {
         let sent = runtime::kill(&self.runtime(), container.id().as_str(), signal, runtime::All::No);
         match sent {
-            // It ended while we made up our mind: that is what the signal was for.
+            // It ended while we made up our mind: that is what the signal was for. Its monitor may be just about to say so.
+            Err(runtime::Error::Status { status, .. }) if status == runtime::Status::Stopped.to_string() => Ok(()),
             Err(_) if !container.claims_to_live() => Ok(()),
             sent => sent.doing("signal", container.name()),
         }

@@ -123,14 +123,15 @@ pub(crate) struct PruneImages {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
-    #[command(flatten)]
-    filter: Filtered,
+    /// Provide filter values (e.g. "dangling=true")
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
 }
 
 impl PruneImages {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         // `--filter label!=KEY` has its own key in Docker's API, too: `label!`.
-        let filters = self.filter.filters(&PRUNE_FILTERS)?;
+        let filters = Filtered::of(&self.filter).filters(&PRUNE_FILTERS)?;
         let what = match self.all {
             true => "all images without at least one container associated to them",
             false => "all dangling images",
