@@ -113,7 +113,10 @@ impl<'a> Scene<'a> {
         let mut command = Command::new("timeout");
         command.args(["-k", "1", "20"]).args(&self.runtime.command);
         command.arg("--root").arg(self.path("state")).args(words);
-        command.current_dir(self.home.path()).stdin(Stdio::null());
+        // Not /dev/null: a peer gives its standard streams to the container's user, and that would be the machine's own.
+        let nothing = self.home.path().join("nothing");
+        std::fs::write(&nothing, "").unwrap();
+        command.current_dir(self.home.path()).stdin(std::fs::File::open(nothing).unwrap());
         command
     }
 
