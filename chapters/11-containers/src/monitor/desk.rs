@@ -55,6 +55,16 @@ impl Desk {
         self.ended = None;
     }
 
+    /// Those who wait, for the desk of the next run.
+    pub(super) fn hand_over(&mut self) -> Vec<Control> {
+        std::mem::take(&mut self.clients)
+    }
+
+    /// Goes on with those who waited at the desk of the run before: a run may be over before they could ask again.
+    pub(super) fn take_over(&mut self, waiting: Vec<Control>) {
+        self.clients.extend(waiting);
+    }
+
     pub(super) fn accept(&mut self) {
         if let Ok((socket, _)) = self.listener.accept() {
             self.clients.extend(Control::new(socket));

@@ -143,7 +143,7 @@ fn watch(orders: &Orders, mut attached: Option<UnixStream>, reporter: &mut Repor
     if namespaces::rootless::is_rootless() {
         namespaces::rootless::hold(&orders.paths.run)?;
     }
-    let mut restarts = Restarts::default();
+    let (mut restarts, mut waiting) = (Restarts::default(), Vec::new());
     loop {
         // Read anew for each run: it may have been renamed, or given other limits.
         let container = engine.container(&orders.id)?;
@@ -153,6 +153,7 @@ fn watch(orders: &Orders, mut attached: Option<UnixStream>, reporter: &mut Repor
                 eprintln!("monitor: {error}")
             }
         })?;
+        exchange.desk.take_over(std::mem::take(&mut waiting));
         let began = Instant::now();
         reporter.say(&Report::Started { pid });
         if orders.explain.is_some() && !orders.attached {
@@ -180,6 +181,7 @@ fn watch(orders: &Orders, mut attached: Option<UnixStream>, reporter: &mut Repor
         if exchange.desk.wants_stop() {
             return ending::stay_down(&engine, &container, &mut exchange, code);
         }
+        waiting = exchange.desk.hand_over();
     }
 }
 
