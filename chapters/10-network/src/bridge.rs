@@ -106,6 +106,12 @@ impl Networks {
     pub fn linger(&self, networks: &[NetworkName], patience: Duration) -> Result<()> {
         let end = Instant::now() + patience;
         loop {
+            // Whoever has removed the run directory, and all that it says, has left the kernel's part to us: nobody else
+            // could find it.
+            if !self.run_directory().exists() {
+                let mut host = Socket::open()?;
+                return networks.iter().try_for_each(|name| self.lower(&mut host, name));
+            }
             let mut idle = false;
             for name in networks {
                 idle |= self.marker(name).exists() && self.leases(name).holders()?.is_empty();

@@ -156,6 +156,11 @@ impl Networks {
         Ok(endpoints)
     }
 
+    /// Where this boot's leases and marks are.
+    pub(crate) fn run_directory(&self) -> &Path {
+        &self.run
+    }
+
     /// The engine's data directory, in its one spelling.
     pub(crate) fn root(&self) -> &Path {
         &self.root

@@ -44,6 +44,10 @@ fn main() {
     if !needs::root() || !needs::program("busybox") {
         libtest_mimic::run(&arguments, Vec::new()).exit();
     }
+    // A container without a mount namespace of its own mounts in ours: let that not be the machine's.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let slave = nix::mount::MsFlags::MS_SLAVE | nix::mount::MsFlags::MS_REC;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, slave, None::<&str>).unwrap();
     // On the disk, in a directory that users of user namespaces can come through.
     let home = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir();
     let home = home.unwrap();
