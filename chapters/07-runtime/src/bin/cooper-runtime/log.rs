@@ -55,6 +55,7 @@ impl Log {
         };
         let appended = std::fs::OpenOptions::new().create(true).append(true).open(file);
         if let Err(error) = appended.and_then(|mut file| writeln!(file, "{line}")) {
+            // A log that cannot be written ends nothing, and nobody may be there to hear of it.
             let _ = writeln!(std::io::stderr(), "cooper-runtime: write {file:?}: {error}");
         }
     }
