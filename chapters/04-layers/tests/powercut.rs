@@ -7,52 +7,13 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+#[path = "power/disk.rs"]
+mod disk;
+
+use disk::Disk;
 use layers::{Attributes, DiffId, Digest, Snapshots, Tarball};
-use rootfs::{DetachedMount, MountAttrFlags};
-
-/// Runs a program that must succeed; what it printed.
-fn run(words: &[&str]) -> String {
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A mounted file system in a file. It is in no mount table, and gone with its descriptor.
-struct Disk {
-    image: PathBuf,
-    mount: DetachedMount,
-}
-
-impl Disk {
-    fn mount(image: PathBuf) -> Self {
-        let device = run(&["losetup", "--find", "--show", image.to_str().unwrap()]);
-        let mount = DetachedMount::filesystem("ext4", &device, &[], MountAttrFlags::empty());
-        // In use, it is only marked: the kernel lets it go with its last user, however this process ends.
-        run(&["losetup", "--detach", &device]);
-        Self { image, mount: mount.unwrap() }
-    }
-
-    fn new(image: PathBuf) -> Self {
-        fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
-        run(&["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image.to_str().unwrap()]);
-        Self::mount(image)
-    }
-
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.mount.as_fd().as_raw_fd()))
-    }
-
-    /// The disk as a power cut in this moment would leave it, after the next boot.
-    fn after_a_power_cut(&self) -> Self {
-        let copy = self.image.with_extension("copy");
-        run(&["cp", "--sparse=always", self.image.to_str().unwrap(), copy.to_str().unwrap()]);
-        Self::mount(copy)
-    }
-}
 
 const FILES: usize = 6;
 
@@ -92,7 +53,7 @@ fn a_hundred_commits_survive_the_power_cut_after_each() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let disk = Disk::new(dir.path().join("disk"));
+    let disk = Disk::new(dir.path().join("disk"), 96 << 20);
     let snapshots = Snapshots::open(disk.path().join("layers")).unwrap();
     let mut committed = Vec::new();
     for layer in 0..100 {
@@ -129,7 +90,7 @@ fn a_commit_that_syncs_only_the_name_is_caught() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let disk = Disk::new(dir.path().join("disk"));
+    let disk = Disk::new(dir.path().join("disk"), 96 << 20);
     let mut lost = 0;
     for layer in 0..5 {
         let home = commit_without_syncing_the_files(&disk.path(), layer);

@@ -5,53 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rootfs::{DetachedMount, MountAttrFlags};
-
+use crate::disk::Disk;
 use crate::world::{OPERATIONS, World};
-
-fn run(words: &[&str]) -> String {
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A mounted file system in a file. It is in no mount table, and gone with its descriptor.
-struct Disk {
-    image: PathBuf,
-    mount: DetachedMount,
-}
-
-impl Disk {
-    fn mount(image: PathBuf) -> Self {
-        let device = run(&["losetup", "--find", "--show", image.to_str().unwrap()]);
-        let mount = DetachedMount::filesystem("ext4", &device, &[], MountAttrFlags::empty());
-        // In use, it is only marked: the kernel lets it go with its last user, however this process ends.
-        run(&["losetup", "--detach", &device]);
-        Self { image, mount: mount.unwrap() }
-    }
-
-    fn new(image: PathBuf) -> Self {
-        fs::File::create(&image).unwrap().set_len(48 << 20).unwrap();
-        run(&["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image.to_str().unwrap()]);
-        Self::mount(image)
-    }
-
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.mount.as_fd().as_raw_fd()))
-    }
-
-    /// The disk as a power cut in this moment would leave it, after the next boot.
-    fn after_a_power_cut(&self) -> Self {
-        let copy = self.image.with_extension("copy");
-        run(&["cp", "--sparse=always", self.image.to_str().unwrap(), copy.to_str().unwrap()]);
-        Self::mount(copy)
-    }
-}
 
 const LENGTH: usize = 20_000;
 
@@ -83,7 +40,7 @@ fn what_was_said_to_be_done_survives_and_what_was_not_is_absent_or_whole() {
     let place = tempfile::tempdir().unwrap();
     for operation in OPERATIONS {
         let image = place.path().join(operation);
-        let disk = Disk::new(image.clone());
+        let disk = Disk::new(image.clone(), 48 << 20);
         let dir = disk.path();
         World::furnish(&dir, LENGTH);
         // Pictures of the disk while it goes on.
