@@ -112,10 +112,15 @@ fn run_poststart(spec: &Spec, state: &State) -> Result<Vec<Error>, Error> {
     })
 }
 
-/// Whether init has let go of the connection: it failed at a step, and had no time to say so here.
+/// Whether it is init that ended it: it let go of the connection, or was gone before there was one. It failed at a step
+/// then, and had no time to say so here.
 pub(crate) fn was_broken_off(error: &Error) -> bool {
     let broken = |error: &CallError| matches!(error.errno(), Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNREFUSED);
-    matches!(error, Error::Call(error) if broken(error) && error.object.ends_with(NAME))
+    match error {
+        Error::Call(error) => broken(error) && error.object.ends_with(NAME),
+        Error::Status { .. } => true,
+        _ => false,
+    }
 }
 
 /// Reads on: a descriptor that init hands over, or `None` at the end, when `answer` is what it said.
