@@ -58,6 +58,14 @@ pub struct SelinuxLabel {
     pub level: Option<String>,
 }
 
+/// What confines containers on this machine, in the words of Docker's `info`: `name=seccomp,profile=builtin`.
+pub fn controls() -> Vec<String> {
+    let always = ["seccomp,profile=builtin", "cgroupns"].map(str::to_owned);
+    let modules = SecurityModule::active().into_iter().map(|module| module.to_string().to_lowercase());
+    let rootless = namespaces::rootless::is_rootless().then(|| "rootless".to_owned());
+    always.into_iter().chain(modules).chain(rootless).map(|name| format!("name={name}")).collect()
+}
+
 /// A profile's file is read up to here, bytes.
 const LARGEST_PROFILE: usize = 4 << 20;
 

@@ -87,7 +87,7 @@ pub async fn info(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> 
         "Runtimes": { "cooper": { "path": "cooper-runtime" } },
         "Swarm": { "LocalNodeState": "inactive" },
         "LiveRestoreEnabled": true,
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": containers::security::controls(),
         "Warnings": null,
     });
     if let (Value::Object(info), Value::Object(counts)) = (&mut info, counts) {

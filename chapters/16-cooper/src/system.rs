@@ -64,7 +64,7 @@ impl Info {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let choice = engine.snapshots().stacking()?;
         let driver = format!("{} ({})", choice.stacking, choice.reason);
-        let facts: [(&str, Value); 14] = [
+        let facts: [(&str, Value); 15] = [
             ("Containers", json!(all.len())),
             ("Running", json!(running)),
             ("Stopped", json!(all.len() - running)),
@@ -74,6 +74,7 @@ impl Info {
             ("Data", json!(place.paths().data)),
             ("Run", json!(place.paths().run)),
             ("Rootless", json!(rootless)),
+            ("Security Options", json!(security())),
             ("Cgroup Version", json!(cgroup_version())),
             ("Kernel Version", json!(kernel_release())),
             ("Operating System", json!(operating_system())),
@@ -90,6 +91,15 @@ impl Info {
             }),
         }
         Ok(0)
+    }
+}
+
+/// What confines containers here, and aloud that nothing does of the kind that only an administrator can set up.
+fn security() -> String {
+    let controls = containers::security::controls().join(", ").replace("name=", "");
+    match privileges::SecurityModule::active().is_empty() {
+        true => format!("{controls} (no security module: neither AppArmor nor SELinux is active)"),
+        false => controls,
     }
 }
 

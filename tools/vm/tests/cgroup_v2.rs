@@ -125,3 +125,92 @@ fn a_whole_container_runs_with_limits_network_and_layers() {
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     insta::assert_snapshot!(text);
 }
+
+/// An ordinary user's containers in a subtree that was delegated to him, limited by the kernel as root's are.
+const ROOTLESS: &str = r#"
+tree=/sys/fs/cgroup
+mkdir $tree/learner
+echo "+cpu +memory +pids +io" >$tree/cgroup.subtree_control
+for file in . cgroup.procs cgroup.threads cgroup.subtree_control; do chown learner $tree/learner/$file; done
+echo $$ >$tree/learner/cgroup.procs
+cat >/tmp/story <<'END'
+cooper run --rm --network none --memory 64m --cpus 0.5 --pids-limit 20 host sh -c '
+    cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max /sys/fs/cgroup/pids.max /proc/self/cgroup
+    mount | grep "^cgroup2 on" | sort -u
+'
+cooper run --rm --network none --memory 16m host sh -c 'x=x; while :; do x=$x$x; done'
+echo exit code $?
+cooper run --rm --network none --pids-limit 5 host sh -c 'for n in 1 2 3 4 5 6 7 8; do sleep 1 & done' 2>&1 | grep -c fork
+cooper run -d --name steady --network none --memory 64m host sleep 1000 >/dev/null
+cooper update --memory 32m steady
+cooper exec steady cat /sys/fs/cgroup/memory.max /proc/self/cgroup
+cooper pause steady; cooper ps --format '{{.Names}} {{.Status}}' | sed 's/Up .* (/Up (/'
+cooper unpause steady
+cooper stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' steady | sed 's/ [^ ]* \/ / [USED] \/ /'
+cooper rm -f steady
+END
+su learner -c 'sh /tmp/story'
+echo --- left
+find $tree/learner -mindepth 1 -type d | sed s,$tree/,,
+"#;
+
+#[test]
+fn an_ordinary_users_containers_are_limited_where_that_was_delegated() {
+    if !can_boot() {
+        return;
+    }
+    let (output, all) = vm(&["-p", "cooper", "run", "sh", "-c", ROOTLESS]);
+    // Seen only if it fails. What cargo says while it builds is not the machine's word.
+    println!("{all}");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    insta::assert_snapshot!(text);
+}
+
+/// A profile that an administrator has loaded, and containers that ask for it: made, entered, an ordinary user's, and one
+/// that asks for a profile that nobody has loaded.
+const FENCED: &str = r#"
+mount -t securityfs none /sys/kernel/security
+apparmor_parser --config-file /dev/null --skip-cache --replace <<'END' || exit 9
+profile fence flags=(attach_disconnected) {
+    file,
+    mount,
+    signal,
+    capability,
+    deny /etc/fenced w,
+    deny capability chown,
+}
+END
+cat >/tmp/story <<'END'
+cooper info | grep '^Security Options'
+story='cat /proc/self/attr/current; echo x >/etc/fenced; echo x >/etc/open; chown 1:1 /etc/open; cat /etc/open'
+cooper run --rm --network none --security-opt apparmor=fence host sh -c "$story"
+echo --- without
+cooper run --rm --network none host sh -c "$story"
+echo --- entered
+cooper run -d --name fenced --network none --security-opt apparmor=fence host sleep 1000 >/dev/null
+cooper exec fenced sh -c "$story"
+cooper inspect --format '{{.AppArmorProfile}}' fenced
+cooper rm -f fenced
+echo --- unknown
+cooper create --name lost --network none --security-opt apparmor=nowhere host true >/dev/null
+cooper start lost
+echo exit code $?
+cooper rm lost
+END
+sh /tmp/story 2>&1
+echo --- an ordinary user
+su learner -c 'sh /tmp/story 2>&1'
+"#;
+
+#[test]
+fn apparmor_confines_a_container_by_the_profile_that_it_asks_for() {
+    if !can_boot() || !process::needs::program("apparmor_parser") {
+        return;
+    }
+    let parser = process::needs::find_program("apparmor_parser").unwrap();
+    let (output, all) = vm(&["-p", "cooper", "--with", parser.to_str().unwrap(), "run", "sh", "-c", FENCED]);
+    // Seen only if it fails. What cargo says while it builds is not the machine's word.
+    println!("{all}");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    insta::assert_snapshot!(text);
+}
