@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tests::rules::order::Row;
-use tests::rules::{lib_maps, no_twins, order, sizes, unsafe_only_in_sys};
+use tests::rules::{lib_maps, no_twins, order, said_once, sizes, unsafe_only_in_sys};
 use tests::{Breach, House, Source};
 
 #[track_caller]
@@ -152,4 +152,41 @@ fn a_library_that_keeps_a_module_off_its_map_is_caught() {
     let short = Source::imagined("chapters/01-process/src/lib.rs", "//! A chapter.\n");
     let found = reasons(lib_maps::check(&[short]).unwrap());
     assert_eq!(found, ["chapters/01-process/src/lib.rs: begins with 1 lines of map, fewer than 5"]);
+}
+
+#[test]
+fn no_error_prints_its_cause_twice() {
+    none(said_once::check(&sources()).unwrap());
+}
+
+#[test]
+fn a_cause_in_the_message_that_is_a_source_as_well_is_caught() {
+    let text = r#"
+        enum Error {
+            #[error("read: {0}")]
+            Marked(#[source] io::Error),
+            #[error("open {}: {}", path.display(), source.kind())]
+            Argument { path: PathBuf, source: io::Error },
+            #[error("{operation}: {source:?}")]
+            Named { operation: String, source: io::Error },
+            #[error("sign {}", sign(.0))]
+            From(#[from] io::Error),
+            #[error(transparent)]
+            Passed(#[from] process::CallError),
+            #[error("open {path}")]
+            HandedOn { path: String, source: io::Error },
+            #[error("open {path}: {reason}")]
+            Whole { path: String, reason: io::Error },
+        }
+    "#;
+    let found = reasons(said_once::check(&[Source::imagined("a.rs", text)]).unwrap());
+    assert_eq!(
+        found,
+        [
+            "a.rs:4: `Marked` shows its source `0` in its message: it is printed twice",
+            "a.rs:6: `Argument` shows its source `source` in its message: it is printed twice",
+            "a.rs:8: `Named` shows its source `source` in its message: it is printed twice",
+            "a.rs:10: `From` shows its source `0` in its message: it is printed twice",
+        ]
+    );
 }

@@ -127,7 +127,7 @@ pub fn apply(archive: impl Read, into: &Root, options: &ApplyOptions) -> Result<
             Mark::Ignored => Ok(()),
         };
         done.map_err(|error| match error {
-            Error::Call(source) => Error::Member { member: member.number, path: shown(&member), source },
+            Error::Call(reason) => Error::Member { member: member.number, path: shown(&member), reason },
             other => other,
         })?;
     }

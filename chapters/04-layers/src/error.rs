@@ -26,14 +26,14 @@ pub enum Error {
     },
 
     /// An archive member that the file system refused.
-    #[error("archive member {member} {path:?}: {source}")]
+    #[error("archive member {member} {path:?}: {reason}")]
     Member {
         /// Which member of the archive.
         member: u64,
         /// Its name.
         path: String,
         /// What failed.
-        source: CallError,
+        reason: CallError,
     },
 
     /// An archive that goes past one of the [`Limits`](crate::Limits).
@@ -47,11 +47,11 @@ pub enum Error {
 
     /// Reading the archive failed: truncated, damaged, or cut off by the sender.
     #[error("read the archive: {0}")]
-    Read(#[source] io::Error),
+    Read(io::Error),
 
     /// Writing an archive failed.
     #[error("write the archive: {0}")]
-    Write(#[source] io::Error),
+    Write(io::Error),
 
     /// The archive is whole, but it is another one.
     #[error("layer {expected}: the archive's diff id is {found}")]

@@ -113,7 +113,7 @@ impl Anatomy {
             let (digest, packed) = (blob.digest, blob.size);
             let limits = Limits::default();
             let archive = layers::decompress(store.blob(&digest)?, limits.bytes);
-            let archive = archive.map_err(|source| Error::Transfer { digest, source })?;
+            let archive = archive.map_err(|reason| Error::Transfer { digest, reason })?;
             let files = dissection.layer(archive, limits)?;
             dissection.anatomy.layers.push(LayerAnatomy {
                 diff_id: *diff_id,

@@ -62,7 +62,7 @@ impl Store {
         let mut bytes = Vec::new();
         VerifyingReader::new(file, *digest, size)
             .read_to_end(&mut bytes)
-            .map_err(|source| Error::Transfer { digest: *digest, source })?;
+            .map_err(|reason| Error::Transfer { digest: *digest, reason })?;
         Ok(bytes)
     }
 
@@ -108,7 +108,7 @@ impl Store {
             return Ok((*digest, bytes.len() as u64));
         }
         let mut writer = self.writer_for(digest)?;
-        writer.write_all(bytes).map_err(|source| Error::Transfer { digest: *digest, source })?;
+        writer.write_all(bytes).map_err(|reason| Error::Transfer { digest: *digest, reason })?;
         writer.commit(Some(digest))
     }
 }

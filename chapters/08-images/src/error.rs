@@ -38,12 +38,12 @@ pub enum Error {
     },
 
     /// Reading or writing a blob failed.
-    #[error("blob {digest}: {source}")]
+    #[error("blob {digest}: {reason}")]
     Transfer {
         /// The blob.
         digest: Digest,
         /// What failed; a [`layers::Mismatch`] inside means that the bytes are others.
-        source: io::Error,
+        reason: io::Error,
     },
 
     /// No blob of this digest in the store.

@@ -199,7 +199,7 @@ fn lost<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
         Err(Error::NoBlob(_) | Error::Document { .. } | Error::Blob { .. }) => Ok(None),
-        Err(Error::Transfer { source, .. }) if source.kind() == io::ErrorKind::InvalidData => Ok(None),
+        Err(Error::Transfer { reason, .. }) if reason.kind() == io::ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -117,8 +117,8 @@ fn store_archive(store: &Store, mut archive: impl Read) -> Result<(DiffId, Descr
     io::copy(&mut first.chain(archive), &mut blob).during("store", "archive")?;
     let (digest, size) = blob.commit(None)?;
     let plain = layers::decompress(store.blob(&digest)?, u64::MAX);
-    let mut plain = HashingReader::new(plain.map_err(|source| Error::Transfer { digest, source })?);
-    io::copy(&mut plain, &mut io::sink()).map_err(|source| Error::Transfer { digest, source })?;
+    let mut plain = HashingReader::new(plain.map_err(|reason| Error::Transfer { digest, reason })?);
+    io::copy(&mut plain, &mut io::sink()).map_err(|reason| Error::Transfer { digest, reason })?;
     Ok((DiffId(plain.finish().0), Descriptor::new(media_type, digest, size)))
 }
 

@@ -122,7 +122,7 @@ impl Ingest<'_> {
                 break;
             }
             hasher.update(&piece[..n]);
-            each(&piece[..n]).map_err(|source| Error::Transfer { digest, source })?;
+            each(&piece[..n]).map_err(|reason| Error::Transfer { digest, reason })?;
         }
         let size = hasher.size();
         self.writing = Some(Writing { file, hasher });

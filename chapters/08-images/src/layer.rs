@@ -45,7 +45,7 @@ impl LayerWriter<'_> {
     /// Those of the file system.
     pub fn commit(self) -> Result<(DiffId, Descriptor)> {
         let diff_id = DiffId(self.hasher.finish());
-        let blob = self.gzip.finish().map_err(|source| crate::Error::Transfer { digest: diff_id.0, source })?;
+        let blob = self.gzip.finish().map_err(|reason| crate::Error::Transfer { digest: diff_id.0, reason })?;
         let (digest, size) = blob.commit(None)?;
         Ok((diff_id, Descriptor::new(media::OCI_LAYER_GZIP, digest, size)))
     }

@@ -109,30 +109,30 @@ pub enum Error {
         reason: String,
     },
     /// The store.
-    #[error("{reference}: {source}")]
+    #[error("{reference}: {reason}")]
     Images {
         /// What was being pulled or pushed.
         reference: Box<Reference>,
         /// The store's reason.
-        source: Box<images::Error>,
+        reason: Box<images::Error>,
     },
     /// A layer that cannot be extracted.
-    #[error("{reference}: layer {layer}: {source}")]
+    #[error("{reference}: layer {layer}: {reason}")]
     Layer {
         /// What was being pulled.
         reference: Box<Reference>,
         /// The layer's blob.
         layer: Digest,
         /// Why not.
-        source: Box<layers::Error>,
+        reason: Box<layers::Error>,
     },
     /// This machine's own files.
-    #[error("{operation}: {source}")]
+    #[error("{operation}: {reason}")]
     Io {
         /// What was being done.
         operation: String,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 

@@ -79,7 +79,7 @@ impl Pull<'_> {
         onward: Option<SyncSender<Piece>>,
         resumed: &mut bool,
     ) -> Result<Ended> {
-        let write = |source| Error::Io { operation: format!("write the blob {}", blob.digest), source };
+        let write = |reason| Error::Io { operation: format!("write the blob {}", blob.digest), reason };
         let wanted = |piece: Vec<u8>| onward.as_ref().is_none_or(|onward| onward.send(Piece::Bytes(piece)).is_ok());
         let here = turn.resume(blob.size, |piece| {
             // Whoever does not want more has failed, and is asked for the reason below.
@@ -120,7 +120,7 @@ impl Pull<'_> {
             images::Error::Transfer { .. } | images::Error::Blob { .. } => {
                 mismatch(self.conversation, self.reference, &format!("blob {}", blob.digest), error.to_string())
             }
-            source => Error::Images { reference: Box::new(self.reference.clone()), source: Box::new(source) },
+            reason => Error::Images { reference: Box::new(self.reference.clone()), reason: Box::new(reason) },
         })?;
         // If nobody waits for the end, the extraction has failed, and its result says why.
         Ok(match onward.map(|onward| onward.send(Piece::End)) {

@@ -53,7 +53,7 @@ pub fn pull(
     progress.note(&format!("{reference} is {}", resolved.target.digest));
 
     // From the first blob to the name nothing else protects the blobs from being collected.
-    let images = |source| Error::Images { reference: Box::new(reference.clone()), source: Box::new(source) };
+    let images = |reason| Error::Images { reference: Box::new(reference.clone()), reason: Box::new(reason) };
     let _lease = store.lease().map_err(images)?;
 
     let pull =
@@ -180,7 +180,7 @@ impl Pull<'_> {
         let missing = layers.iter().filter(|(layer, _)| !self.store.has(&layer.digest));
         let needed = missing.fold(0_u64, |sum, (layer, _)| sum.saturating_add(layer.size));
         let disk = rustix::fs::statvfs(self.store.dir())
-            .map_err(|error| Error::Io { operation: "ask how full the disk is".to_owned(), source: error.into() })?;
+            .map_err(|error| Error::Io { operation: "ask how full the disk is".to_owned(), reason: error.into() })?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if needed > free {
             return Err(self.unsupported(format!("there are {needed} bytes to download, and the disk has {free} left")));
@@ -193,11 +193,11 @@ impl Pull<'_> {
         Error::Unsupported { reference: Box::new(self.reference.clone()), reason: printable(&reason) }
     }
 
-    pub(crate) fn layer_error(&self, layer: &Descriptor, source: layers::Error) -> Error {
-        Error::Layer { reference: Box::new(self.reference.clone()), layer: layer.digest, source: Box::new(source) }
+    pub(crate) fn layer_error(&self, layer: &Descriptor, reason: layers::Error) -> Error {
+        Error::Layer { reference: Box::new(self.reference.clone()), layer: layer.digest, reason: Box::new(reason) }
     }
 
     pub(crate) fn images(&self) -> impl Fn(images::Error) -> Error {
-        |source| Error::Images { reference: Box::new(self.reference.clone()), source: Box::new(source) }
+        |reason| Error::Images { reference: Box::new(self.reference.clone()), reason: Box::new(reason) }
     }
 }

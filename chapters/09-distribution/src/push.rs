@@ -147,7 +147,7 @@ impl Push<'_> {
         }
         let read = self.store.blob(&blob.digest).map(|mut content| io::copy(&mut content, &mut io::sink()));
         match read {
-            Ok(Err(source)) => self.images()(images::Error::Transfer { digest: blob.digest, source }),
+            Ok(Err(reason)) => self.images()(images::Error::Transfer { digest: blob.digest, reason }),
             _ => error,
         }
     }
@@ -198,6 +198,6 @@ impl Push<'_> {
     }
 
     fn images(&self) -> impl Fn(images::Error) -> Error {
-        |source| Error::Images { reference: Box::new(self.reference.clone()), source: Box::new(source) }
+        |reason| Error::Images { reference: Box::new(self.reference.clone()), reason: Box::new(reason) }
     }
 }

@@ -181,7 +181,7 @@ fn received(
 
 fn parse(reference: &Reference, descriptor: &Descriptor, bytes: &[u8]) -> Result<Document> {
     Document::parse(bytes, &descriptor.media_type)
-        .map_err(|source| Error::Images { reference: Box::new(reference.clone()), source: Box::new(source) })
+        .map_err(|reason| Error::Images { reference: Box::new(reference.clone()), reason: Box::new(reason) })
 }
 
 /// Bytes that are not what was promised.

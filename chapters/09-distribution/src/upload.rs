@@ -132,7 +132,7 @@ impl<'a> Upload<'a> {
 
     /// The bytes of the blob from `at` to `end`, counted for those who wait.
     fn content(&self, at: u64, end: u64) -> Result<Counted<'_>> {
-        let wrong = |source| Error::Io { operation: format!("read the blob {}", self.blob.digest), source };
+        let wrong = |reason| Error::Io { operation: format!("read the blob {}", self.blob.digest), reason };
         let mut file = self.store.open_blob(&self.blob.digest).map_err(|error| wrong(io::Error::other(error)))?;
         file.seek(SeekFrom::Start(at)).map_err(wrong)?;
         Ok(Counted { inner: file.take(end - at), at, blob: &self.blob.digest, progress: self.progress })

@@ -92,12 +92,12 @@ pub enum Error {
         protocol: Protocol,
     },
     /// The host's port could not be reserved for another reason.
-    #[error("reserve port {mapping}: {source}")]
+    #[error("reserve port {mapping}: {reason}")]
     PortRefused {
         /// The mapping as asked for.
         mapping: PortMapping,
         /// What the kernel said.
-        source: CallError,
+        reason: CallError,
     },
     /// The firewall program is missing or refused a ruleset.
     #[error("{operation}: {message}")]
@@ -148,7 +148,14 @@ pub enum Error {
     },
     /// A container cannot be given a network without root, for the reason told.
     #[error("network without root: {0}")]
-    Rootless(#[from] crate::rootless::Unavailable),
+    Rootless(crate::rootless::Unavailable),
+}
+
+// By hand: `#[from]` would make it a source, whose words the message holds already.
+impl From<crate::rootless::Unavailable> for Error {
+    fn from(reason: crate::rootless::Unavailable) -> Self {
+        Self::Rootless(reason)
+    }
 }
 
 impl Error {
@@ -159,11 +166,11 @@ impl Error {
                 "see who has it with `ss -lnp 'sport = :{port}'`, publish another host port \
                  (-p OTHER:PORT/{protocol}), or leave the host port out to get a free one"
             )),
-            Self::PortRefused { source, .. } if source.errno() == nix::errno::Errno::EACCES => Some(
+            Self::PortRefused { reason, .. } if reason.errno() == nix::errno::Errno::EACCES => Some(
                 "ports below net.ipv4.ip_unprivileged_port_start (1024 unless changed) need root: choose a higher one"
                     .to_owned(),
             ),
-            Self::PortRefused { source, .. } if source.errno() == nix::errno::Errno::EADDRNOTAVAIL => {
+            Self::PortRefused { reason, .. } if reason.errno() == nix::errno::Errno::EADDRNOTAVAIL => {
                 Some("the host address must be one that this machine has: see `ip -br address`".to_owned())
             }
             Self::NetworkInUse { .. } => Some("remove or disconnect those containers first".to_owned()),

@@ -199,7 +199,7 @@ impl Reservation {
                 return Err(Error::PortInUse { address: host_ip, port: host_port, protocol });
             }
             bound => {
-                bound.during("bind", address).map_err(|source| Error::PortRefused { mapping: *mapping, source })?
+                bound.during("bind", address).map_err(|reason| Error::PortRefused { mapping: *mapping, reason })?
             }
         };
         self.mappings.push(PortMapping { host_port, ..*mapping });

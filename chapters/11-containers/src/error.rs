@@ -84,14 +84,14 @@ pub enum Error {
     #[error(transparent)]
     Call(#[from] CallError),
     /// An earlier chapter failed.
-    #[error("{operation} {object:?}: {source}")]
+    #[error("{operation} {object:?}: {reason}")]
     Below {
         /// What was tried.
         operation: &'static str,
         /// On what.
         object: String,
         /// What the chapter said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        reason: Box<dyn std::error::Error + Send + Sync>,
         /// As `docker run` would exit.
         exit_code: u8,
     },
@@ -121,7 +121,7 @@ impl<T, E: std::error::Error + Send + Sync + 'static> While<T> for Result<T, E> 
         self.map_err(|error| Error::Below {
             operation,
             object: object.to_string(),
-            source: Box::new(error),
+            reason: Box::new(error),
             exit_code: 125,
         })
     }

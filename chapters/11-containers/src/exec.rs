@@ -88,7 +88,7 @@ impl Engine {
             Error::Below {
                 operation: "exec in",
                 object: container.name().to_owned(),
-                source: Box::new(error),
+                reason: Box::new(error),
                 exit_code,
             }
         })?;

@@ -13,13 +13,12 @@ pub fn resolve(root: &Root, spec: &str) -> Result<(u32, u32), String> {
     containers::user::owner(root, spec).map_err(|error| format!("--chown: {}", reason(&error)))
 }
 
-/// The innermost error: the outer ones name the engine's operation, and the reader of a Dockerfile knows the line.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+/// What the engine was doing is left out: the reader of a Dockerfile knows the line.
+fn reason(error: &containers::Error) -> String {
+    match error {
+        containers::Error::Below { reason, .. } => reason.to_string(),
+        error => error.to_string(),
     }
-    innermost.to_string()
 }
 
 /// Resolves `--chmod`: octal digits, at most `7777`.

@@ -116,22 +116,22 @@ impl IntoResponse for Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory of the registry could not be used.
-    #[error("{operation} {}: {source}", path.display())]
+    #[error("{operation} {}: {reason}", path.display())]
     Io {
         /// What was being done.
         operation: &'static str,
         /// To which file.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The address cannot be listened on.
-    #[error("listen on {address}: {source}")]
+    #[error("listen on {address}: {reason}")]
     Listen {
         /// The address that was asked for.
         address: std::net::SocketAddr,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another registry process uses the same directory.
     #[error("{} is in use by another registry", .0.display())]
@@ -152,6 +152,6 @@ impl Error {
     /// For `map_err`: says what was being done to which file.
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
-        move |source| Error::Io { operation, path, source }
+        move |reason| Error::Io { operation, path, reason }
     }
 }

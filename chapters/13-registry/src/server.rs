@@ -71,7 +71,7 @@ impl Bound {
     pub async fn bind(config: &Config) -> Result<Bound, Error> {
         let registry = Arc::new(Registry::open(config)?);
         let address = config.listen;
-        let failed = |source| Error::Listen { address, source };
+        let failed = |reason| Error::Listen { address, reason };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Bound { listener, registry, address })

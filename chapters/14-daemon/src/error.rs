@@ -20,14 +20,14 @@ pub enum Error {
         path: std::path::PathBuf,
     },
     /// A system call on the socket failed.
-    #[error("{operation} {path:?}: {source}")]
+    #[error("{operation} {path:?}: {reason}")]
     Socket {
         /// What was tried, as a verb.
         operation: &'static str,
         /// The socket's path.
         path: std::path::PathBuf,
         /// What the kernel answered.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The engine behind the API did not open.
     #[error(transparent)]

@@ -130,8 +130,8 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
         Err(e) => return Err(fault("look at", path, e)),
     };
     if !kind.is_socket() {
-        let source = io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket");
-        return Err(fault("bind", path, source));
+        let reason = io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket");
+        return Err(fault("bind", path, reason));
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(Error::InUse { path: path.to_owned() }),
@@ -142,8 +142,8 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn fault(operation: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Socket { operation, path: path.to_owned(), source }
+fn fault(operation: &'static str, path: &Path, reason: io::Error) -> Error {
+    Error::Socket { operation, path: path.to_owned(), reason }
 }
 
 #[cfg(test)]

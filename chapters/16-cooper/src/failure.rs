@@ -76,26 +76,11 @@ pub(crate) fn report(error: &anyhow::Error) {
 
 /// `cooper: MESSAGE`, and `hint: ...` where there is something to do about it.
 pub(crate) fn render(error: &anyhow::Error) -> String {
-    let mut text = format!("cooper: {}\n", message(error));
+    let mut text = format!("cooper: {error:#}\n");
     if let Some(hint) = hints::hint(error) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     text
-}
-
-/// Joins the chain of causes. Some errors of earlier chapters hold their cause's text already;
-/// those are not said twice.
-fn message(error: &anyhow::Error) -> String {
-    let mut said = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if said.is_empty() {
-            said = text;
-        } else if !said.contains(&text) {
-            said = format!("{said}: {text}");
-        }
-    }
-    said
 }
 
 /// Prints what clap found wrong, and returns docker's code for it: 125 for a flag, 1 for a

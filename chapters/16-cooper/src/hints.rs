@@ -2,16 +2,41 @@
 //!
 //! The errors of earlier chapters say what went wrong; they do not know which command of this engine would help.
 
+use std::error::Error;
 use std::io;
 
 use crate::failure::{LoginRefused, NoNamespace, NotATerminal};
 
-/// The hint for an error: the first cause in its chain that has one.
+/// The hint for an error: the first cause in its chain, or held by one of the chain, that has one.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(of_cause)
+    error.chain().find_map(|cause| std::iter::successors(Some(cause), |cause| held(*cause)).find_map(of_cause))
 }
 
-fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// The cause whose words an error's message holds. Such a cause is no `source`, or it would be printed twice.
+fn held<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(containers::Error::Below { reason, .. }) = error.downcast_ref() {
+        return Some(&**reason);
+    }
+    if let Some(::build::Error::Step { reason, .. } | ::build::Error::Engine { reason, .. }) = error.downcast_ref() {
+        return Some(&**reason);
+    }
+    match error.downcast_ref() {
+        Some(distribution::Error::Images { reason, .. }) => return Some(&**reason),
+        Some(distribution::Error::Layer { reason, .. }) => return Some(&**reason),
+        Some(distribution::Error::Io { reason, .. }) => return Some(reason),
+        _ => {}
+    }
+    if let Some(images::Error::Transfer { reason, .. }) = error.downcast_ref() {
+        return Some(reason);
+    }
+    match error.downcast_ref()? {
+        layers::Error::Member { reason, .. } => Some(reason),
+        layers::Error::Read(reason) | layers::Error::Write(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+fn of_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<containers::Error>() {
         return of_container(error);
     }
@@ -35,11 +60,6 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = cause.downcast_ref::<network::Error>() {
         return of_network(error);
-    }
-    // A build's message holds its causes, so they are no sources: its reason is looked at here.
-    if let Some(::build::Error::Step { reason, .. } | ::build::Error::Engine { reason, .. }) = cause.downcast_ref() {
-        let mut causes = std::iter::successors(Some(&**reason as &dyn std::error::Error), |cause| cause.source());
-        return causes.find_map(|cause| of_call(cause.downcast_ref()?));
     }
     if let Some(NoNamespace(error)) = cause.downcast_ref() {
         return Some(no_namespace(error));

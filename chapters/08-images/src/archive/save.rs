@@ -48,7 +48,7 @@ pub fn save(store: &Store, images: &[Saved], out: impl Write) -> Result<()> {
     for (path, digest) in &blobs {
         let (_, size) = crate::store::open_blob(store, digest)?;
         let written = tarball.file(Path::new(path), size, &Attributes::plain(0o444), store.blob(digest)?);
-        written.map_err(|source| Error::Transfer { digest: *digest, source })?;
+        written.map_err(|reason| Error::Transfer { digest: *digest, reason })?;
     }
     let layout = json!({"imageLayoutVersion": "1.0.0"}).to_string();
     let documents = [

@@ -91,7 +91,7 @@ impl World {
         let _lease = self.store.lease()?;
         let mut layer = self.store.layer_writer()?;
         let written = layer.write_all(&files(seed, length));
-        written.map_err(|source| Error::Transfer { digest: base.id, source })?;
+        written.map_err(|reason| Error::Transfer { digest: base.id, reason })?;
         let (diff_id, blob) = layer.commit()?;
         self.snapshots.extract(&diff_id, self.store.blob(&blob.digest)?)?;
         let mut config = base.config.clone();

@@ -202,7 +202,7 @@ fn empty_directory(path: &Path) -> Result<()> {
 /// The runtime's error with its exit code.
 fn because(error: runtime::Error, container: &Container) -> Error {
     let exit_code = error.exit_code();
-    Error::Below { operation: "start", object: container.name().to_owned(), source: Box::new(error), exit_code }
+    Error::Below { operation: "start", object: container.name().to_owned(), reason: Box::new(error), exit_code }
 }
 
 /// Whether the kernel killed something in the container for want of memory. Asked before the cgroup goes.

@@ -87,7 +87,7 @@ impl Probe {
         let started = started.map_err(|error| Error::Below {
             operation: "health check of",
             object: self.container.name().to_owned(),
-            source: Box::new(error),
+            reason: Box::new(error),
             exit_code: 125,
         })?;
         let ours = OwnedFd::from(ours);
