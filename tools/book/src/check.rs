@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::console::{self, Block};
 use crate::pages::{House, Page, broken_links};
+use crate::spelling::{self, Speller};
 use crate::{generated, item, placeholder};
 
 /// One block in so many may be excused from being executed.
@@ -35,6 +36,8 @@ pub struct Report {
     pub not_run: Vec<String>,
     /// Blocks whose output was rewritten.
     pub accepted: Vec<String>,
+    /// What this machine could not check, other than blocks.
+    pub not_checked: Vec<String>,
     /// What is wrong, each with page and line.
     pub wrong: Vec<String>,
 }
@@ -55,6 +58,7 @@ pub fn check(house: &House, changes: Changes) -> Result<Report> {
         report.wrong.extend(broken_links(page));
         check_blocks(page, &programs, changes, &mut report)?;
     }
+    check_spelling(house, &pages, &mut report)?;
     // A book that excuses itself too often has stopped being checked.
     let blocks = report.executed + report.not_run.len();
     if report.excused * EXCUSED_AT_MOST > blocks {
@@ -62,6 +66,21 @@ pub fn check(house: &House, changes: Changes) -> Result<Report> {
         report.wrong.push(format!("{} of {blocks} console blocks are excused: {share}", report.excused));
     }
     Ok(report)
+}
+
+fn check_spelling(house: &House, pages: &[Page], report: &mut Report) -> Result<()> {
+    let Some(mut speller) = Speller::find(house)? else {
+        let lack = format!("spelling: this machine has no dictionary: install {}", spelling::PACKAGE);
+        // As for a block: where all must run, a skip is a failure.
+        let list = if std::env::var_os("CI").is_some() { &mut report.wrong } else { &mut report.not_checked };
+        list.push(lack);
+        return Ok(());
+    };
+    for page in pages {
+        report.wrong.extend(speller.misspelt(page));
+    }
+    report.wrong.extend(speller.stale());
+    Ok(())
 }
 
 fn check_blocks(page: &Page, programs: &Path, changes: Changes, report: &mut Report) -> Result<()> {

@@ -11,8 +11,9 @@
 //! 3. [`generated`]: tables of exercises, and of what is not executed.
 //! 4. [`console`]: blocks of commands and their output; running them and accepting what they print.
 //! 5. [`placeholder`]: `[PID]` and its like: values that vary, by name.
-//! 6. [`check`]: everything at once.
-//! 7. [`render`]: mdbook as a library.
+//! 6. [`spelling`]: the words, held against a dictionary.
+//! 7. [`check`]: everything at once.
+//! 8. [`render`]: mdbook as a library.
 
 pub mod check;
 pub mod console;
@@ -21,3 +22,4 @@ pub mod item;
 pub mod pages;
 pub mod placeholder;
 pub mod render;
+pub mod spelling;

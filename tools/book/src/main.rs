@@ -24,7 +24,7 @@ struct Arguments {
 enum Command {
     /// Render it as HTML.
     Build,
-    /// Check includes and links; execute every console block and compare its output.
+    /// Check includes, links and spelling; execute every console block and compare its output.
     Check {
         /// Write changed outputs into the pages instead of reporting them.
         #[arg(long)]
@@ -68,6 +68,9 @@ fn report(house: &House, changes: Changes) -> Result<ExitCode> {
     }
     for line in &report.not_run {
         println!("not run {line}");
+    }
+    for line in &report.not_checked {
+        println!("not checked {line}");
     }
     for line in &report.accepted {
         println!("accepted {line}");
