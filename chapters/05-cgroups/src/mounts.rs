@@ -26,16 +26,17 @@ impl Survey {
         for line in mountinfo.lines() {
             // 31 25 0:28 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory
             let Some((mount, source)) = line.split_once(" - ") else { continue };
-            let Some(point) = mount.split(' ').nth(4).map(|point| PathBuf::from(unescaped(point))) else { continue };
+            let Some(point) = mount.split(' ').nth(4) else { continue };
+            let point = || PathBuf::from(unescaped(point));
             let mut source = source.split(' ');
             match (source.next(), source.nth(1)) {
                 (Some("cgroup2"), _) => {
-                    survey.v2.get_or_insert(point);
+                    survey.v2.get_or_insert_with(point);
                 }
                 (Some("cgroup"), Some(options)) => {
                     for controller in Controller::ALL {
                         if options.split(',').any(|option| option == controller.name_in(Version::V1)) {
-                            survey.v1.entry(controller).or_insert_with(|| point.clone());
+                            survey.v1.entry(controller).or_insert_with(point);
                         }
                     }
                 }

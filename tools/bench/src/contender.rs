@@ -182,7 +182,7 @@ pub(crate) fn build_static(package: &str, program: &str) -> Result<PathBuf> {
     if directory.ends_with("release") {
         cargo.arg("--release");
     }
-    cargo.args(["--", "-C", "target-feature=+crt-static"]);
+    cargo.args(["--", "-C", "target-feature=+crt-static", "-C", "relocation-model=static"]);
     if !cargo.status().context("cannot run cargo")?.success() {
         eprintln!("bench: no static libc here: {program} is linked dynamically");
         let dynamic = build(package)?;

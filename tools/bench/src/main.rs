@@ -15,6 +15,7 @@ mod picture;
 mod runtimes;
 mod timing;
 mod transfer;
+mod whereabouts;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ enum Command {
         /// Only engines, or only runtimes.
         #[arg(long)]
         only: Option<Only>,
+        /// Instead: where the time of one container goes, by kernel call.
+        #[arg(long = "where", conflicts_with_all = ["only", "svg"])]
+        whereabouts: bool,
         /// How often each contender runs.
         #[arg(long, default_value_t = 15)]
         runs: usize,
@@ -102,7 +106,8 @@ enum Only {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Start { only, runs, svg } => start(only, runs.max(1), &svg),
+        Command::Start { whereabouts: true, runs, .. } => show_whereabouts(runs.max(1)),
+        Command::Start { only, runs, svg, .. } => start(only, runs.max(1), &svg),
         Command::Network { rounds, seconds } => throughput(rounds.max(1), seconds.max(1)),
         Command::Ask { name, seconds } => network::ask(&name, seconds).map(|rate| println!("{rate:.0}")),
         Command::Layers { runs, size, svg } => compare_layers(runs.max(1), size, &svg),
@@ -144,6 +149,18 @@ fn compare_runtimes(runs: usize, svg: &Path) -> Result<()> {
     let groups: Vec<_> = comparisons.iter().map(|comparison| (comparison.title, comparison.wall.as_slice())).collect();
     write(&picture::groups(&groups, runtimes::OWN), svg)?;
     println!("medians of {runs} runs; the picture is in {}", svg.display());
+    Ok(())
+}
+
+fn show_whereabouts(runs: usize) -> Result<()> {
+    let own = contender::build_static("ch07-runtime", "cooper-runtime")?;
+    let whole = whereabouts::measure(&own, runs)?;
+    println!("{:28} {:>6} {:>10} {:>7}", "until the next call", "calls", "median", "of all");
+    for place in &whole.places {
+        let share = 100.0 * place.median / whole.median;
+        println!("{:28} {:>6} {:>7.3} ms {share:>6.1}%", place.name, place.calls, place.median);
+    }
+    println!("{:28} {:>6} {:>7.3} ms; medians of {runs} runs", "all", "", whole.median);
     Ok(())
 }
 

@@ -53,29 +53,28 @@ pub(super) fn program(table: &Table, flags: FilterFlags) -> Result<Program, Erro
 /// The whole range of an architecture's numbers as leaves, neighbours with the same code merged.
 fn leaves(table: &Table, arch: Arch) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
-    let mut push = |first: u32, code: &[Instruction]| {
-        // What was assumed of the numbers from here on is now known better.
-        leaves.pop_if(|last| last.first == first);
-        match leaves.last() {
-            Some(last) if last.code == code => {}
-            _ => leaves.push(Leaf { first, code: code.to_vec() }),
-        }
+    let mut push = |first: u32, code: &[Instruction]| match leaves.last() {
+        Some(last) if last.code == code => {}
+        _ => leaves.push(Leaf { first, code: code.to_vec() }),
     };
     let unlisted = [answer(table.default)];
-    push(0, &unlisted);
-    for (&number, branches) in table.calls.get(&arch).into_iter().flatten() {
-        push(number, &rules(branches, table.default));
-        push(number + 1, &unlisted);
-    }
-    match table.calls.get(&Arch::X32) {
-        Some(calls) if arch == Arch::X86_64 => {
-            push(X32_BIT, &unlisted);
-            for (&number, branches) in calls {
-                push(number, &rules(branches, table.default));
-                push(number + 1, &unlisted);
-            }
+    let x32 = table.calls.get(&Arch::X32).filter(|_| arch == Arch::X86_64);
+    let calls = table.calls.get(&arch).into_iter().chain(x32);
+    // The first number that nothing is known about yet, and the code of the one in hand.
+    let (mut next, mut code) = (0, Vec::new());
+    for branches in calls.flat_map(|calls| calls.chunk_by(|one, other| one.0 == other.0)) {
+        let number = branches[0].0;
+        if next < number {
+            push(next, &unlisted);
         }
-        _ => push(X32_BIT, &[answer(Answer::NO_SUCH_CALL)]),
+        code.clear();
+        rules(branches, table.default, &mut code);
+        push(number, &code);
+        next = number + 1;
+    }
+    push(next, &unlisted);
+    if x32.is_none() {
+        push(X32_BIT, &[answer(Answer::NO_SUCH_CALL)]);
     }
     leaves
 }
@@ -104,18 +103,18 @@ fn search(leaves: &[Leaf]) -> Vec<Instruction> {
 }
 
 /// The code for one call: each branch in turn, then the default.
-fn rules(branches: &[Branch], default: Answer) -> Vec<Instruction> {
-    // Nearly all calls: allowed, whatever they are asked to do.
-    if let [Branch { conditions, answer: always }] = branches
-        && conditions.is_empty()
-    {
-        return vec![answer(*always)];
+fn rules(branches: &[(u32, Branch)], default: Answer, code: &mut Vec<Instruction>) {
+    for (_, branch) in branches {
+        // Nearly all calls: allowed, whatever they are asked to do.
+        if branch.conditions.is_empty() {
+            code.push(answer(branch.answer));
+        } else {
+            code.extend(rule(branch));
+        }
     }
-    let mut code: Vec<Instruction> = branches.iter().flat_map(rule).collect();
-    if branches.last().is_none_or(|last| !last.conditions.is_empty()) {
+    if branches.last().is_none_or(|(_, last)| !last.conditions.is_empty()) {
         code.push(answer(default));
     }
-    code
 }
 
 /// Where a comparison leads.

@@ -61,12 +61,13 @@ pub(super) struct Branch {
     pub(super) answer: Answer,
 }
 
-/// For each architecture and call number its branches in the profile's order, and what everything else gets.
+/// For each architecture the branches of its calls, and what everything else gets.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) default: Answer,
-    /// The machine's own is always there. x32's numbers have bit 30 set.
-    pub(super) calls: BTreeMap<Arch, BTreeMap<u32, Vec<Branch>>>,
+    /// By number, for one number in the profile's order. The machine's own architecture is always there. x32's numbers
+    /// have bit 30 set.
+    pub(super) calls: BTreeMap<Arch, Vec<(u32, Branch)>>,
 }
 
 impl Table {
@@ -74,38 +75,39 @@ impl Table {
     // hole: seccomp-table
     pub(super) fn of(profile: &Profile) -> Result<Self, Error> {
         let default = Answer::of(profile.default_action, profile.default_errno_ret, || "defaultErrnoRet".to_owned())?;
-        let mut calls: BTreeMap<Arch, BTreeMap<u32, Vec<Branch>>> =
-            profile.called_architectures()?.into_iter().map(|arch| (arch, BTreeMap::new())).collect();
+        let mut calls: BTreeMap<Arch, Vec<(u32, Branch)>> =
+            profile.called_architectures()?.into_iter().map(|arch| (arch, Vec::new())).collect();
         for (place, rule) in profile.syscalls.iter().enumerate() {
             let answer = Answer::of(rule.action, rule.errno_ret, || format!("syscalls[{place}].errnoRet"))?;
             let alternatives = alternatives(rule, place)?;
             for (arch, calls) in &mut calls {
                 // A name that this architecture lacks can never be called there.
                 for number in rule.names.iter().filter_map(|name| arch.number_of(name)) {
-                    let branches = calls.entry(number).or_default();
-                    for conditions in &alternatives {
-                        // Behind a branch without conditions nothing is ever reached.
-                        if branches.last().is_none_or(|last| !last.conditions.is_empty()) {
-                            branches.push(Branch { conditions: conditions.clone(), answer });
-                        }
-                    }
+                    let branch = |conditions: &Vec<Argument>| Branch { conditions: conditions.clone(), answer };
+                    calls.extend(alternatives.iter().map(|conditions| (number, branch(conditions))));
                 }
             }
+        }
+        for calls in calls.values_mut() {
+            calls.sort_by_key(|(number, _)| *number);
+            // Behind a branch without conditions nothing is ever reached.
+            calls.dedup_by(|later, earlier| later.0 == earlier.0 && earlier.1.conditions.is_empty());
         }
         Ok(Self { default, calls })
     }
 
     /// Whether any call at all is answered like this.
     pub(super) fn answers(&self, answer: Answer) -> bool {
-        let mut branches = self.calls.values().flat_map(BTreeMap::values).flatten();
-        self.default == answer || branches.any(|branch| branch.answer == answer)
+        let mut branches = self.calls.values().flatten();
+        self.default == answer || branches.any(|(_, branch)| branch.answer == answer)
     }
 
     /// Whether some form of this call of the machine's own is answered like this.
     pub(super) fn may_answer(&self, call: &str, answer: Answer) -> bool {
         let number = Arch::NATIVE.number_of(call);
-        let branches = number.and_then(|number| self.calls.get(&Arch::NATIVE)?.get(&number));
-        let branches = branches.map_or(&[][..], Vec::as_slice);
+        let calls = self.calls.get(&Arch::NATIVE).into_iter().flatten();
+        let branches: Vec<&Branch> =
+            calls.filter(|(called, _)| Some(*called) == number).map(|(_, branch)| branch).collect();
         let falls_through = branches.last().is_none_or(|last| !last.conditions.is_empty());
         branches.iter().any(|branch| branch.answer == answer) || (falls_through && self.default == answer)
     }

@@ -18,6 +18,7 @@ use process::signals;
 use runtime::{All, Force, StateDir, spec};
 
 fn main() {
+    let protected = protect_early();
     let arguments = Arguments::parse();
     let log = Log::new(arguments.settings.log.clone(), &arguments.settings.log_format);
     match arguments.settings.explain {
@@ -25,11 +26,20 @@ fn main() {
         None if arguments.settings.debug => log.follow(),
         None => {}
     }
-    let code = run(arguments, &log).unwrap_or_else(|error| {
+    let code = protected.map_err(anyhow::Error::from).and_then(|()| run(arguments, &log)).unwrap_or_else(|error| {
         log.error(&error);
         error.downcast_ref().map_or(1, runtime::Error::exit_code)
     });
     std::process::exit(i32::from(code));
+}
+
+/// [`rootfs::self_exe::protect`] executes this program once more, and whatever was done before is done again. So it comes
+/// before the command line is read, if a word there may be a command that needs it. A story would lose its first line: then
+/// the command comes first.
+fn protect_early() -> Result<(), process::CallError> {
+    let word = |wanted: &[&str]| std::env::args().skip(1).any(|word| wanted.iter().any(|wanted| word == *wanted));
+    let told = std::env::args().any(|word| word.starts_with("--explain") || word == "--debug");
+    if !told && word(&["create", "run", "exec"]) { rootfs::self_exe::protect() } else { Ok(()) }
 }
 
 fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
