@@ -25,6 +25,8 @@ pub struct AttachOptions {
     pub interactive: bool,
     /// `--sig-proxy=false`: keep signals to ourselves.
     pub keep_signals: bool,
+    /// Outputs that are not printed: those that `-a` leaves out.
+    pub muted: Vec<Stream>,
     /// `--detach-keys`.
     pub detach_keys: DetachKeys,
 }
@@ -55,6 +57,7 @@ impl Attachment {
         let console = Console {
             input: options.interactive.then_some(Input::Socket(writer)),
             outputs: vec![output],
+            muted: options.muted.clone(),
             terminal: self.terminal,
             signals: !options.keep_signals,
             until: None,

@@ -82,6 +82,8 @@ pub(crate) struct Console {
     pub(crate) input: Option<Input>,
     /// Where outputs come from.
     pub(crate) outputs: Vec<Output>,
+    /// Which of their streams are not printed.
+    pub(crate) muted: Vec<Stream>,
     /// Whether the container's side is a terminal: then ours becomes raw.
     pub(crate) terminal: bool,
     /// Whether signals are passed on (`--sig-proxy`); a raw terminal's keys arrive as bytes instead.
@@ -231,8 +233,10 @@ impl Console {
         };
         match output {
             Output::Framed(_, frames) => {
+                let muted = &self.muted;
+                let print = |stream, piece: &[u8]| if muted.contains(&stream) { Ok(()) } else { write(stream, piece) };
                 frames
-                    .feed(&buffer[..read], |stream, piece| write(stream, piece).map_err(Broken::Ours))
+                    .feed(&buffer[..read], |stream, piece| print(stream, piece).map_err(Broken::Ours))
                     .map_err(Broken::error)?;
             }
             Output::Plain(_, stream) => write(*stream, &buffer[..read])?,

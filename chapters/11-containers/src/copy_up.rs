@@ -9,6 +9,7 @@ use std::path::Path;
 use process::{CallError, During as _};
 use rootfs::Root;
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
 
 /// Directories deeper than this are no image's volume.
 const DEEPEST: usize = 256;
@@ -50,7 +51,7 @@ fn copy_directory(from: &OwnedFd, into: &OwnedFd, depth: usize) -> Result<(), Ca
         }
     }
     // Last: writing into it changed its times, and its mode may forbid writing.
-    dress(into, &fs::fstat(from).during("fstat", "directory")?)
+    dress(from, into, &fs::fstat(from).during("fstat", "directory")?)
 }
 
 fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &str, stat: &Stat) -> Result<(), CallError> {
@@ -59,20 +60,49 @@ fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &str, stat: &Stat) -> Result<
     let mut source = std::fs::File::from(fs::openat(from, name, read, Mode::empty()).during("open", name)?);
     let mut copy = std::fs::File::from(fs::openat(into, name, write, Mode::RUSR | Mode::WUSR).during("open", name)?);
     std::io::copy(&mut source, &mut copy).during("copy", name)?;
-    dress(&copy.into(), stat)
+    dress(&source.into(), &copy.into(), stat)
 }
 
-/// Gives a copy the owner, mode and times of its original; the mode after the owner, which may clear bits of it.
-fn dress(copy: &OwnedFd, stat: &Stat) -> Result<(), CallError> {
+/// Gives a copy the owner, mode, attributes and times of its original; the mode after the owner, which may clear bits of it.
+fn dress(original: &OwnedFd, copy: &OwnedFd, stat: &Stat) -> Result<(), CallError> {
     let (user, group) = owner(stat);
     fs::fchown(copy, user, group).during("fchown", "copy")?;
     fs::fchmod(copy, Mode::from_raw_mode(stat.st_mode)).during("fchmod", "copy")?;
+    // After the owner, whose change takes capabilities away, and after the mode, which is a part of an access list.
+    copy_attributes(original, copy)?;
     let times = Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
     };
     fs::futimens(copy, &times).during("futimens", "copy")
 }
+
+/// Extended attributes: capabilities, access lists, and what users keep there. Labels are the machine's policy to set.
+fn copy_attributes(original: &OwnedFd, copy: &OwnedFd) -> Result<(), CallError> {
+    let mut names = vec![0; LARGEST_ATTRIBUTE];
+    let length = match fs::flistxattr(original, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(errno) => return Err(errno).during("flistxattr", "original"),
+    };
+    let mut value = vec![0; LARGEST_ATTRIBUTE];
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let shown = String::from_utf8_lossy(name);
+        if shown == "security.selinux" || shown.starts_with("trusted.") || shown.starts_with("user.overlay.") {
+            continue;
+        }
+        let length = fs::fgetxattr(original, name, &mut value[..]).during("fgetxattr", &shown)?;
+        match fs::fsetxattr(copy, name, &value[..length], fs::XattrFlags::empty()) {
+            // A file system that has none of this kind cannot keep them.
+            Err(Errno::OPNOTSUPP) => {}
+            set => set.during("fsetxattr", &shown)?,
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's own bound on one attribute and on all their names, bytes.
+const LARGEST_ATTRIBUTE: usize = 64 << 10;
 
 fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
@@ -113,6 +143,8 @@ mod tests {
         std::fs::write(data.join("sub/file"), "content").unwrap();
         std::fs::set_permissions(data.join("sub"), std::fs::Permissions::from_mode(0o711)).unwrap();
         std::fs::write(outside.path().join("secret"), "").unwrap();
+        let kept =
+            rustix::fs::setxattr(data.join("sub/file"), "user.origin", b"image", rustix::fs::XattrFlags::empty());
         symlink(outside.path(), data.join("link")).unwrap();
         symlink("/srv/data", image.path().join("alias")).unwrap();
 
@@ -121,6 +153,10 @@ mod tests {
         assert_eq!(std::fs::read_to_string(volume.path().join("sub/file")).unwrap(), "content");
         assert_eq!(volume.path().join("sub").metadata().unwrap().permissions().mode() & 0o777, 0o711);
         assert!(volume.path().join("link").is_symlink());
+        let mut value = [0; 16];
+        let found = rustix::fs::getxattr(volume.path().join("sub/file"), "user.origin", &mut value[..]);
+        // Where a file system keeps none, there is none to copy.
+        assert!(kept.is_err() || &value[..found.unwrap()] == b"image");
 
         std::fs::write(volume.path().join("sub/file"), "changed").unwrap();
         copy_up(&root, Path::new("/srv/data"), volume.path()).unwrap();

@@ -17,6 +17,7 @@ use rustix::fs::OFlags;
 use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
 use crate::id::ContainerId;
+use crate::lending::open_part;
 use crate::record::Container;
 use crate::stack::Stack;
 use crate::user;
@@ -94,18 +95,21 @@ impl Engine {
         container: &Container,
         act: impl FnOnce(&Root) -> Result<T> + Send,
     ) -> Result<T> {
-        std::thread::scope(|scope| {
+        let mounts = self.lend_volumes(container)?;
+        let done = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 step!(11, "unshare", "unshare(2)", "keep the mounts of this copy to itself", "CLONE_NEWNS");
                 unshare(CloneFlags::CLONE_NEWNS).during("unshare", "CLONE_NEWNS")?;
                 let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
                 mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).during("mount", "/, MS_PRIVATE")?;
-                let root = assemble(container, &Stack::of(container, self.snapshots()))?;
+                let root = assemble(container, &Stack::of(container, self.snapshots()), &mounts)?;
                 act(&root)
             });
             let panicked = |_| Err(Error::bad("copy", container.name(), "the copying thread ended early"));
             thread.join().unwrap_or_else(panicked)
-        })
+        });
+        self.take_volumes_back(container.id())?;
+        done
     }
 }
 
@@ -122,7 +126,7 @@ fn live_root(container: &Container) -> Result<Option<Root>> {
 }
 
 /// Mounts a container's layers and volumes where only this thread sees them.
-fn assemble(container: &Container, stack: &Stack<'_>) -> Result<Root> {
+fn assemble(container: &Container, stack: &Stack<'_>, mounts: &[MountPoint]) -> Result<Root> {
     let overlay = stack.overlay()?;
     overlay.prepare()?;
     // Where the kernel has no overlayfs for it, the layers lie there as one tree.
@@ -143,14 +147,17 @@ fn assemble(container: &Container, stack: &Stack<'_>) -> Result<Root> {
         rustix::fs::open(&place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
     top.attach(target.during("open", place.display())?.as_fd())?;
     let root = Root::open(&place)?;
-    let mut mounts: Vec<&MountPoint> = container.record.mounts.iter().collect();
+    let mut mounts: Vec<&MountPoint> = mounts.iter().collect();
     mounts.sort_by_key(|mount| mount.target.components().count());
     for point in mounts {
         // What was in memory is gone.
         if matches!(point.kind, MountKind::Tmpfs { .. }) {
             continue;
         }
-        let bind = DetachedMount::bind(&point.source, Recursion::All)?;
+        let bind = match open_part(point)? {
+            Some(part) => DetachedMount::bind_fd(part.as_fd(), Recursion::All)?,
+            None => DetachedMount::bind(&point.source, Recursion::All)?,
+        };
         if point.read_only {
             bind.set(MountAttrFlags::MOUNT_ATTR_RDONLY, Recursion::All)?;
         }

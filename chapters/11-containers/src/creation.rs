@@ -15,14 +15,14 @@ use crate::engine::{Engine, RootChain};
 use crate::error::{Error, Result, While as _};
 use crate::events::Event;
 use crate::id::{ContainerId, check_name, random_name};
-use crate::mounts::{MountRequest, Source, container_path};
+use crate::mounts::{MountRequest, Source, VolumeWishes, container_path};
 use crate::options::CreateOptions;
 use crate::record::{Container, Record};
 use crate::restart::RestartPolicy;
 use crate::settings::{Defaults, Settings};
 use crate::sharing::Share;
 use crate::stack::{Stack, make_target};
-use crate::volumes::{MountKind, MountPoint};
+use crate::volumes::{LOCAL, MountKind, MountPoint, VolumeRequest};
 
 impl Engine {
     /// Creates a container of an image. It does not run yet.
@@ -101,7 +101,9 @@ impl Engine {
                 let (target, propagation) = (point.target.clone(), point.propagation.clone());
                 if options.mounts.iter().all(|mount| mount.target != target) {
                     let read_only = read_only || point.read_only;
-                    options.mounts.push(MountRequest { source, target, read_only, propagation, owners: None });
+                    let subpath = point.subpath.clone();
+                    let volume = VolumeWishes { subpath, no_copy: true, ..VolumeWishes::default() };
+                    options.mounts.push(MountRequest { source, target, read_only, propagation, owners: None, volume });
                 }
             }
         }
@@ -114,13 +116,19 @@ impl Engine {
         let mut volumes = Vec::new();
         let furnished = self.mount_points(wanted, &mut volumes).and_then(|mounts| {
             container.record.mounts = mounts;
+            // What has to be mounted is for as long as content is copied into it.
+            let lent = self.lend_volumes(&container)?;
             container.record.stacking = Stack::of(&container, self.snapshots()).furnish(|root| {
-                for point in &container.record.mounts {
-                    if let MountKind::Volume { name, .. } = &point.kind {
-                        copy_up(root, &point.target, &self.volumes().data(name))?;
+                for point in &lent {
+                    if matches!(point.kind, MountKind::Volume { .. }) && point.subpath.is_none() && !point.no_copy {
+                        copy_up(root, &point.target, &point.source)?;
                     }
                     // A socket or a device is mounted on a file, like a file; volumes and memory on directories.
-                    let directory = point.kind != MountKind::Bind || point.source.is_dir();
+                    let directory = match (&point.kind, &point.subpath) {
+                        (MountKind::Bind, _) => point.source.is_dir(),
+                        (_, Some(subpath)) => !point.source.join(subpath).is_file(),
+                        (_, None) => true,
+                    };
                     make_target(root, &point.target, directory)?;
                 }
                 for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
@@ -137,7 +145,10 @@ impl Engine {
             // Without a state.json, a container is `created`: one file fewer to wait for the disk for.
             Ok(state::write_json(&container.directory().join("container.json"), container.record())?)
         });
+        let furnished = furnished.and_then(|()| self.take_volumes_back(container.id()));
         if let Err(error) = furnished {
+            // The first error is the one to tell, here as below.
+            let _ = self.take_volumes_back(container.id());
             self.forget_name(container.name());
             for name in volumes {
                 // The first error is the one to tell.
@@ -152,11 +163,17 @@ impl Engine {
     fn mount_points(&self, wanted: &[MountRequest], made: &mut Vec<String>) -> Result<Vec<MountPoint>> {
         let mut points = Vec::new();
         for request in wanted {
+            let (mut lent, mut memory, mut driver_name) = (false, false, None);
             let (kind, source) = match &request.source {
                 Source::Bind { path, create } => (MountKind::Bind, host_source(path, *create)?),
                 Source::Tmpfs { options } => (MountKind::Tmpfs { options: options.clone() }, PathBuf::new()),
                 Source::Volume { name } => {
-                    let (volume, _) = self.volumes().ensure(name.as_deref())?;
+                    let wishes = request.volume.clone();
+                    let (driver, options, labels) = (wishes.driver, wishes.options, wishes.labels);
+                    let wanted = VolumeRequest { name: name.clone(), driver, options, labels };
+                    let (volume, _) = self.volumes().make(&wanted)?;
+                    (lent, memory) = (volume.is_lent(), volume.is_memory());
+                    driver_name = Some(volume.driver.clone()).filter(|driver| driver != LOCAL);
                     if volume.anonymous {
                         made.push(volume.name.clone());
                     }
@@ -166,7 +183,19 @@ impl Engine {
             };
             let (target, propagation) = (request.target.clone(), request.propagation.clone());
             let owners = request.owners.as_ref().map(|owners| owners.find(&source)).transpose()?;
-            points.push(MountPoint { kind, source, target, read_only: request.read_only, propagation, owners });
+            points.push(MountPoint {
+                kind,
+                source,
+                target,
+                read_only: request.read_only,
+                propagation,
+                owners,
+                subpath: request.volume.subpath.clone(),
+                // What would be gone before the container begins need not be copied.
+                no_copy: request.volume.no_copy || memory,
+                lent,
+                driver: driver_name,
+            });
         }
         Ok(points)
     }
@@ -230,8 +259,7 @@ fn wanted_mounts(defaults: &Defaults, options: &CreateOptions) -> Result<Vec<Mou
         // An image that declares `../../etc` (CVE-2022-23648) declares `/etc` of its own root, here as everywhere.
         let target = container_path("VOLUME", &volume.to_string_lossy(), &volume.to_string_lossy())?;
         if !wanted.iter().any(|other| other.target == target) {
-            let source = Source::Volume { name: None };
-            wanted.push(MountRequest { source, target, read_only: false, propagation: None, owners: None });
+            wanted.push(MountRequest::new(Source::Volume { name: None }, target));
         }
     }
     Ok(wanted)
@@ -256,6 +284,14 @@ pub(crate) fn is_being_made(directory: &Path) -> bool {
     lock.is_ok_and(|file| file.try_lock().is_err())
 }
 
+/// Whether `--cgroup-parent` names a group at all.
+fn group_below(options: &CreateOptions) -> Result<()> {
+    match &options.cgroup_parent {
+        Some(parent) => crate::spec::group(&ContainerId::random()?, Some(parent)).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Wishes that contradict each other, or that nobody could grant.
 fn check_wishes(options: &CreateOptions) -> Result<()> {
     if options.init && !process::init::IS_STATIC {
@@ -269,7 +305,9 @@ fn check_wishes(options: &CreateOptions) -> Result<()> {
     if let Some(score) = options.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(Error::bad("--oom-score-adj", score.to_string(), "from -1000 to 1000"));
     }
-    if options.sharing.uts == Share::Host && options.hostname.is_some() {
+    options.log.retention()?;
+    group_below(options)?;
+    if options.sharing.uts == Share::Host && (options.hostname.is_some() || options.domainname.is_some()) {
         return Err(Error::bad(
             "--hostname",
             "",

@@ -264,11 +264,18 @@ impl Engine {
     /// What a container has printed.
     ///
     /// # Errors
-    /// Those of opening the log.
+    /// Those of opening the log; [`Error::BadValue`] where none was kept.
     pub fn logs(&self, id: &ContainerId, options: &LogOptions) -> Result<Logs> {
         let container = self.container(id)?;
         let monitor = container.monitor();
-        Ok(Logs::open(&container.log_file(), options, monitor)?)
+        let Some(kept) = container.record.options.log.retention()? else {
+            return Err(Error::bad(
+                "--log-driver",
+                "none",
+                format!("nothing that {} printed was kept", container.name()),
+            ));
+        };
+        Ok(Logs::open(&container.log_file(), kept.files, options, monitor)?)
     }
 
     /// The ids of all container directories.

@@ -191,6 +191,7 @@ fn console(options: &ExecOptions, ours: Ours, master: Option<OwnedFd>, process: 
         }
     };
     Ok(Console {
+        muted: Vec::new(),
         input,
         outputs,
         terminal: options.terminal,

@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use network::PortMapping;
 use serde_json::{Map, Value, json};
 
+use crate::devices::{DeviceRequest, DiskRate, DiskWeight};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
+use crate::options::{AttachedStream, Resources};
 use crate::record::{Container, Life, Status};
 use crate::sharing::Share;
 use crate::volumes::{MountKind, MountPoint};
@@ -83,6 +85,10 @@ fn config(container: &Container) -> Value {
     let exposed: Map<String, Value> = settings.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
     let mut config = json!({
         "Hostname": settings.hostname,
+        "Domainname": options.domainname.clone().unwrap_or_default(),
+        "AttachStdin": options.attached.contains(&AttachedStream::Stdin),
+        "AttachStdout": options.attached.contains(&AttachedStream::Stdout),
+        "AttachStderr": options.attached.contains(&AttachedStream::Stderr),
         "User": settings.user,
         "Tty": options.terminal,
         "OpenStdin": options.interactive,
@@ -126,11 +132,11 @@ fn host_config(container: &Container) -> Value {
             Some(format!("{source}:{}:{}", mount.target.display(), if mount.read_only { "ro" } else { "rw" }))
         })
         .collect();
-    let resources = &options.resources;
-    json!({
+    let mut document = json!({
         "Binds": binds,
         "NetworkMode": options.network.mode.to_string(),
         "PortBindings": ports(&options.network.publish),
+        "PublishAllPorts": options.network.publish_all,
         "Dns": options.network.dns,
         "DnsOptions": options.network.dns_options,
         "DnsSearch": options.network.dns_search,
@@ -143,7 +149,7 @@ fn host_config(container: &Container) -> Value {
         "Annotations": options.annotations,
         "VolumesFrom": if options.volumes_from.is_empty() { Value::Null } else { json!(options.volumes_from) },
         "AutoRemove": options.auto_remove,
-        "LogConfig": { "Type": "json-file", "Config": {} },
+        "LogConfig": { "Type": options.log.driver.as_str(), "Config": options.log.options },
         "Privileged": options.security.privileged,
         "CapAdd": options.security.cap_add,
         "CapDrop": options.security.cap_drop,
@@ -152,6 +158,21 @@ fn host_config(container: &Container) -> Value {
         "Init": options.init.then_some(true),
         "ShmSize": options.shm_size.unwrap_or(64 << 20),
         "Sysctls": options.sysctls,
+        "Devices": options.devices.iter().map(device).collect::<Vec<_>>(),
+        "DeviceCgroupRules": options.device_rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "CgroupParent": options.cgroup_parent.clone().unwrap_or_default(),
+        "CgroupnsMode": if options.sharing.cgroup == Share::Host { "host" } else { "private" },
+        "UsernsMode": "",
+    });
+    if let (Some(document), Value::Object(limits)) = (document.as_object_mut(), limits(&options.resources)) {
+        document.extend(limits);
+    }
+    document
+}
+
+/// The fields of `HostConfig` that are limits.
+fn limits(resources: &Resources) -> Value {
+    json!({
         "Memory": resources.memory.unwrap_or(0),
         "MemoryReservation": resources.memory_reservation.unwrap_or(0),
         "MemorySwap": resources.memory_swap.or(resources.memory.map(|bytes| bytes.saturating_mul(2) as i64)).unwrap_or(0),
@@ -159,9 +180,31 @@ fn host_config(container: &Container) -> Value {
         "CpuShares": resources.cpu_shares.unwrap_or(0),
         "CpuPeriod": resources.cpu_period.unwrap_or(0),
         "CpuQuota": resources.cpu_quota.unwrap_or(0),
+        "CpuRealtimePeriod": resources.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": resources.cpu_rt_runtime.unwrap_or(0),
+        "MemorySwappiness": resources.memory_swappiness,
+        "OomKillDisable": resources.oom_kill_disable,
+        "BlkioWeight": resources.blkio_weight.unwrap_or(0),
+        "BlkioWeightDevice": weights(&resources.blkio_weight_devices),
+        "BlkioDeviceReadBps": rates(&resources.device_read_bps),
+        "BlkioDeviceWriteBps": rates(&resources.device_write_bps),
+        "BlkioDeviceReadIOps": rates(&resources.device_read_iops),
+        "BlkioDeviceWriteIOps": rates(&resources.device_write_iops),
         "CpusetCpus": resources.cpuset_cpus.clone().unwrap_or_default(),
         "PidsLimit": resources.pids_limit.unwrap_or(crate::spec::DEFAULT_PIDS),
     })
+}
+
+fn weights(disks: &[DiskWeight]) -> Vec<Value> {
+    disks.iter().map(|disk| json!({ "Path": disk.path, "Weight": disk.weight })).collect()
+}
+
+fn rates(disks: &[DiskRate]) -> Vec<Value> {
+    disks.iter().map(|disk| json!({ "Path": disk.path, "Rate": disk.rate })).collect()
+}
+
+fn device(device: &DeviceRequest) -> Value {
+    json!({ "PathOnHost": device.host, "PathInContainer": device.inside, "CgroupPermissions": device.access })
 }
 
 fn mount(point: &MountPoint) -> Value {
@@ -180,7 +223,7 @@ fn mount(point: &MountPoint) -> Value {
     });
     if let Some(name) = name {
         mount["Name"] = json!(name);
-        mount["Driver"] = json!("local");
+        mount["Driver"] = json!(point.driver.as_deref().unwrap_or("local"));
     }
     mount
 }

@@ -17,9 +17,9 @@
 //!
 //! In reading order:
 //!
-//! - [`options`], [`networking`], [`security`], [`mounts`], [`sharing`], [`owners`], [`settings`]: what is asked, and what
-//!   the image says to it
-//! - [`paths`], [`id`], [`record`], [`volumes`] and `copy_up`: the files; [`error`]
+//! - [`options`], [`networking`], [`security`], [`mounts`], [`devices`], [`logging`], [`sharing`], [`owners`], [`settings`]:
+//!   what is asked, and what the image says to it
+//! - [`paths`], [`id`], [`record`], [`volumes`], `copy_up`, `plugins` and `lending`: the files; [`error`]
 //! - [`engine`], then `creation`, [`user`], `stack` and `copy_up`: a container that does not run yet
 //! - [`spec`]: the pure function from a container to the OCI's document
 //! - [`running`], [`monitor`] (its `watch` is the spine) and `watcher`: a container that runs;
@@ -36,6 +36,7 @@ mod copy_up;
 mod copying;
 mod creation;
 pub mod detach;
+pub mod devices;
 pub mod endpoints;
 pub mod engine;
 pub mod error;
@@ -45,7 +46,9 @@ pub mod framing;
 pub mod health;
 pub mod id;
 pub mod inspect;
+mod lending;
 mod lifecycle;
+pub mod logging;
 pub mod logs;
 pub mod monitor;
 pub mod mounts;
@@ -53,6 +56,7 @@ pub mod networking;
 pub mod options;
 pub mod owners;
 pub mod paths;
+mod plugins;
 pub mod processes;
 pub mod record;
 mod removal;
@@ -76,6 +80,7 @@ pub use commit::{Commit, Meanwhile};
 pub use console::Ended;
 pub use copying::NewOwner;
 pub use detach::DetachKeys;
+pub use devices::{DeviceRequest, DeviceRule, DiskRate, DiskWeight};
 pub use engine::{All, Engine, Pruned, RemoveOptions, RootChain, Survey};
 pub use error::{Error, Result};
 pub use events::{Event, EventOptions, Events, Journal};
@@ -83,11 +88,12 @@ pub use exec::ExecOptions;
 pub use framing::{Stream, Unframer};
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub use id::ContainerId;
+pub use logging::{LogConfig, LogDriver};
 pub use logs::{LogLine, LogOptions, Logs};
-pub use mounts::{MountRequest, Source};
+pub use mounts::{MountRequest, Source, VolumeWishes};
 pub use network::{PortMapping, Protocol};
-pub use networking::{Connection, HostAddress, Network, NetworkMode};
-pub use options::{CreateOptions, Resources, Ulimit};
+pub use networking::{Connection, HostAddress, Network, NetworkMode, exposed_port};
+pub use options::{AttachedStream, CreateOptions, Resources, Ulimit};
 pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;
@@ -99,4 +105,4 @@ pub use settings::{Defaults, Settings};
 pub use sharing::{Share, Sharing};
 pub use update::Update;
 pub use usage::{Traffic, Usage};
-pub use volumes::{MountKind, MountPoint, Volume, Volumes};
+pub use volumes::{LOCAL, MountKind, MountPoint, Volume, VolumeRequest, Volumes};

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long cleaning up after a killed container may take.
 const CLEANING: Duration = Duration::from_secs(5);
 
+/// The file in a container's run directory that names its control group, where that is not the usual one.
+const GROUP: &str = "cgroup";
+
 /// How a wait ended.
 enum Waited {
     /// The container ended; `None` if nobody knows how.
@@ -152,7 +155,7 @@ impl Engine {
         }
         // Not written down, since it is about to end: a full disk must not keep it alive.
         if container.life()?.status == Status::Paused {
-            cgroup(container.id())?.thaw().doing("unpause", container.name())?;
+            self.cgroup(container.id())?.thaw().doing("unpause", container.name())?;
         }
         self.send_signal(container, Signal::SIGKILL)?;
         self.events().record(&Event::of(container, "kill").with("signal", Signal::SIGKILL.number()));
@@ -177,7 +180,7 @@ impl Engine {
     pub fn pause(&self, id: &ContainerId) -> Result<()> {
         let container = self.running(id, "pause")?;
         let _lock = container.lock()?;
-        cgroup(id)?.freeze().doing("pause", container.name())?;
+        self.cgroup(id)?.freeze().doing("pause", container.name())?;
         container.write_life(&Life { status: Status::Paused, ..container.life()? })?;
         self.events().record(&Event::of(&container, "pause"));
         Ok(())
@@ -199,7 +202,7 @@ impl Engine {
         let _lock = container.lock()?;
         let life = container.life()?;
         if life.status == Status::Paused {
-            cgroup(container.id())?.thaw().doing("unpause", container.name())?;
+            self.cgroup(container.id())?.thaw().doing("unpause", container.name())?;
             container.write_life(&Life { status: Status::Running, ..life })?;
             self.events().record(&Event::of(container, "unpause"));
         }
@@ -216,6 +219,34 @@ impl Engine {
         }
     }
 
+    /// Where a container's control group is: below the engine's own, or where its run directory says (`--cgroup-parent`).
+    ///
+    /// Found without its record, which may be spoilt or removed already.
+    ///
+    /// # Errors
+    /// A note that names no control group.
+    pub fn cgroup_path(&self, id: &ContainerId) -> Result<CgroupPath> {
+        let note = std::fs::read_to_string(self.paths().container_run(id).join(GROUP));
+        match note {
+            Ok(path) => path.parse(),
+            Err(_) => CgroupPath::of_container(id.as_str()),
+        }
+        .doing("name", "cgroup")
+    }
+
+    /// The cgroup of a container that runs.
+    pub(crate) fn cgroup(&self, id: &ContainerId) -> Result<Cgroup> {
+        Cgroup::open(&self.cgroup_path(id)?).doing("open", "cgroup")
+    }
+
+    /// Notes where a container's control group is going to be, if that is not the usual place.
+    pub(crate) fn note_cgroup(&self, container: &Container) -> Result<()> {
+        let Some(parent) = container.record.options.cgroup_parent.as_deref() else { return Ok(()) };
+        let path = crate::spec::group(container.id(), Some(parent))?;
+        let note = container.run_directory().join(GROUP);
+        Ok(std::fs::write(&note, path.as_str()).during("write", note.display())?)
+    }
+
     /// The runtime's state directory.
     pub(crate) fn runtime(&self) -> runtime::StateDir {
         runtime::StateDir::new(self.paths().runtime())
@@ -229,12 +260,6 @@ impl Engine {
         }
         Ok(container)
     }
-}
-
-/// The cgroup of a container that runs.
-pub(crate) fn cgroup(id: &ContainerId) -> Result<Cgroup> {
-    let path = CgroupPath::of_container(id.as_str()).doing("name", "cgroup")?;
-    Cgroup::open(&path).doing("open", "cgroup")
 }
 
 /// The error for a container in the wrong state.

@@ -12,7 +12,7 @@ use process::{CallError, During as _, PidFd};
 use serde::{Deserialize, Serialize};
 
 use crate::framing::Stream;
-use crate::monitor::journal::{FILES, aged};
+use crate::monitor::journal::aged;
 
 /// A longer line is logged in parts of this many bytes.
 pub(crate) const LINE: usize = 16 << 10;
@@ -61,8 +61,13 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens the log at `path`; `monitor` is who writes it, if the container runs.
-    pub(crate) fn open(path: &Path, options: &LogOptions, monitor: Option<PidFd>) -> Result<Self, CallError> {
+    /// Opens the log at `path`, of at most so many `files`; `monitor` is who writes it, if the container runs.
+    pub(crate) fn open(
+        path: &Path,
+        files: u32,
+        options: &LogOptions,
+        monitor: Option<PidFd>,
+    ) -> Result<Self, CallError> {
         let monitor = monitor.filter(|_| options.follow);
         let mut logs = Self {
             path: path.to_path_buf(),
@@ -72,7 +77,7 @@ impl Logs {
             held: Vec::new(),
             monitor,
         };
-        for age in (0..FILES).rev() {
+        for age in (0..files).rev() {
             match File::open(aged(path, age)) {
                 Ok(file) => logs.current = Some(BufReader::new(file)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -167,7 +172,7 @@ mod tests {
     }
 
     fn read(path: &Path, options: &LogOptions) -> Vec<String> {
-        Logs::open(path, options, None).unwrap().map(|line| line.unwrap().log).collect()
+        Logs::open(path, 4, options, None).unwrap().map(|line| line.unwrap().log).collect()
     }
 
     #[test]

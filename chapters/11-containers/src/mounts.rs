@@ -1,5 +1,6 @@
 //! Mounts that a user asks for, as `-v`, `--mount` and `--tmpfs` write them.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,65 @@ pub struct MountRequest {
     /// `idmap`: whose files are whose in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners: Option<OwnersRequest>,
+    /// What is asked of the volume, if it is one.
+    #[serde(default, skip_serializing_if = "VolumeWishes::is_nothing")]
+    pub volume: VolumeWishes,
+}
+
+/// What is asked of a volume beside its name: `--mount volume-...`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeWishes {
+    /// `volume-subpath`: only this part of it, which must be there when the container starts.
+    pub subpath: Option<PathBuf>,
+    /// `volume-nocopy`: it does not begin with the image's content.
+    pub no_copy: bool,
+    /// `volume-driver`, `--volume-driver`: who provides a new one.
+    pub driver: Option<String>,
+    /// `volume-opt`: what the driver of a new one is told.
+    pub options: BTreeMap<String, String>,
+    /// `volume-label`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl VolumeWishes {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes one field of `--mount`; `None` if it is none of a volume.
+    fn take(&mut self, field: &str, value: &str) -> Option<Result<(), String>> {
+        let pair = |map: &mut BTreeMap<String, String>| {
+            let (name, value) = value.split_once('=').unwrap_or((value, ""));
+            map.insert(name.to_owned(), value.to_owned());
+        };
+        match (field, value) {
+            ("volume-subpath", path) => match subpath(path) {
+                Ok(path) => self.subpath = Some(path),
+                Err(reason) => return Some(Err(reason)),
+            },
+            ("volume-nocopy", "" | "true" | "1") => self.no_copy = true,
+            ("volume-nocopy", "false" | "0") => self.no_copy = false,
+            ("volume-driver", name) => self.driver = Some(name.to_owned()),
+            ("volume-opt", _) => pair(&mut self.options),
+            ("volume-label", _) => pair(&mut self.labels),
+            _ => return None,
+        }
+        Some(Ok(()))
+    }
+}
+
+/// A path inside a volume.
+///
+/// # Errors
+/// Absolute ones, and such as climb; a sentence.
+pub(crate) fn subpath(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let local = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    match local && !text.is_empty() && !text.contains('\0') {
+        true => Ok(path.to_path_buf()),
+        false => Err(format!("{text:?} is no path inside the volume")),
+    }
 }
 
 /// What is mounted.
@@ -50,6 +110,12 @@ pub enum Source {
 }
 
 impl MountRequest {
+    /// A mount of which nothing special is asked.
+    pub fn new(source: Source, target: impl Into<PathBuf>) -> Self {
+        let (target, volume) = (target.into(), VolumeWishes::default());
+        Self { source, target, read_only: false, propagation: None, owners: None, volume }
+    }
+
     /// Reads one `-v`: `[SOURCE:]TARGET[:OPTIONS]`. A source with a slash in front is a host path, any other a volume.
     ///
     /// # Errors
@@ -74,13 +140,7 @@ impl MountRequest {
                 Source::Volume { name: Some(name.to_owned()) }
             }
         };
-        let mut mount = Self {
-            source,
-            target: container_path("--volume", text, target)?,
-            read_only: false,
-            propagation: None,
-            owners: None,
-        };
+        let mut mount = Self::new(source, container_path("--volume", text, target)?);
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option {
                 "ro" => mount.read_only = true,
@@ -90,6 +150,7 @@ impl MountRequest {
                 }
                 // SELinux labels: no-ops where SELinux is not, as for docker.
                 "z" | "Z" => {}
+                "nocopy" if matches!(mount.source, Source::Volume { .. }) => mount.volume.no_copy = true,
                 "idmap" => mount.owners = Some(OwnersRequest::User),
                 _ if option.starts_with("idmap=") => {
                     mount.owners = Some(option["idmap=".len()..].parse().map_err(|reason: String| bad(&reason))?);
@@ -108,7 +169,7 @@ impl MountRequest {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
         let target = container_path("--tmpfs", text, target)?;
         let source = Source::Tmpfs { options: options.to_owned() };
-        Ok(Self { source, target, read_only: false, propagation: None, owners: None })
+        Ok(Self::new(source, target))
     }
 
     /// Reads one `--mount`: `type=bind|volume|tmpfs,source=...,target=...,readonly`.
@@ -118,7 +179,7 @@ impl MountRequest {
     pub fn mount(text: &str) -> Result<Self> {
         let bad = |reason: String| Error::bad("--mount", text, reason);
         let (mut kind, mut source, mut target, mut read_only, mut propagation) = ("volume", None, None, false, None);
-        let mut owners = None;
+        let (mut owners, mut volume) = (None, VolumeWishes::default());
         let mut tmpfs = Vec::new();
         for field in text.split(',') {
             match field.split_once('=').unwrap_or((field, "")) {
@@ -132,7 +193,10 @@ impl MountRequest {
                 ("idmap", value) => owners = Some(value.parse().map_err(bad)?),
                 ("tmpfs-size", value) => tmpfs.push(format!("size={value}")),
                 ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
-                (key, _) => return Err(bad(format!("unknown field {key:?}"))),
+                (key, value) => match volume.take(key, value) {
+                    Some(taken) => taken.map_err(bad)?,
+                    None => return Err(bad(format!("unknown field {key:?}"))),
+                },
             }
         }
         let target = target.ok_or_else(|| bad("the field target is missing".into()))?;
@@ -151,7 +215,10 @@ impl MountRequest {
         if owners.is_some() && matches!(source, Source::Tmpfs { .. }) {
             return Err(bad("a tmpfs has no owners to map".into()));
         }
-        Ok(Self { source, target, read_only, propagation, owners })
+        if volume != VolumeWishes::default() && !matches!(source, Source::Volume { .. }) {
+            return Err(bad("fields of volumes do not go with another type".into()));
+        }
+        Ok(Self { source, target, read_only, propagation, owners, volume })
     }
 }
 
@@ -217,6 +284,21 @@ mod tests {
         assert_eq!(mount.source, Source::Bind { path: "/a".into(), create: false });
         let tmpfs = MountRequest::mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
         assert_eq!(tmpfs.source, Source::Tmpfs { options: "size=1m".into() });
+    }
+
+    #[test]
+    fn a_volume_s_wishes_are_read_and_go_with_volumes_alone() {
+        let text = "type=volume,src=vol,dst=/d,volume-subpath=a/b,volume-nocopy,volume-driver=x,volume-opt=o=size=1m,volume-label=k";
+        let wishes = MountRequest::mount(text).unwrap().volume;
+        assert_eq!((wishes.subpath, wishes.no_copy), (Some("a/b".into()), true));
+        assert_eq!((wishes.driver.as_deref(), wishes.options["o"].as_str()), (Some("x"), "size=1m"));
+        assert!(wishes.labels.contains_key("k") && MountRequest::volume("vol:/d:nocopy").unwrap().volume.no_copy);
+        for wrong in ["type=volume,src=vol,dst=/d,volume-subpath=/a", "type=volume,src=vol,dst=/d,volume-subpath=../a"]
+        {
+            assert!(MountRequest::mount(wrong).is_err(), "{wrong}");
+        }
+        assert!(MountRequest::mount("type=bind,src=/a,dst=/d,volume-nocopy").is_err());
+        assert!(MountRequest::volume("/a:/d:nocopy").is_err());
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub struct Network {
     pub left_first: bool,
     /// `-p`.
     pub publish: Vec<PortMapping>,
+    /// `--expose`: ports that others may know of, as `80/tcp`, beside the image's own.
+    pub expose: Vec<String>,
+    /// `-P`: each exposed port that is not published yet gets a free port of the machine.
+    pub publish_all: bool,
     /// `--add-host`: lines for `/etc/hosts`.
     pub extra_hosts: Vec<(String, HostAddress)>,
     /// `--dns`: servers to ask instead of the host's.
@@ -33,6 +37,18 @@ pub struct Network {
     pub dns_search: Vec<String>,
     /// `--dns-option`: options for the C library's resolver.
     pub dns_options: Vec<String>,
+}
+
+/// `80`, `53/udp`, `8000-8003/tcp`: ports of the container alone, each to be had anywhere.
+///
+/// # Errors
+/// [`BadValue`](crate::Error::BadValue) with the text.
+pub fn exposed_port(text: &str) -> Result<Vec<PortMapping>, crate::error::Error> {
+    let bad = |reason: String| crate::error::Error::bad("--expose", text, reason);
+    if text.contains(':') {
+        return Err(bad("a port of the container alone: PORT[-PORT][/tcp|/udp]".into()));
+    }
+    network::port::parse(text).map_err(|error| bad(error.to_string()))
 }
 
 /// A container's wishes about one of its networks.
@@ -64,6 +80,21 @@ impl Network {
         first.into_iter().chain(self.more.iter().cloned()).collect()
     }
 
+    /// The ports to publish: those that were named, and with `-P` all others of `exposed`.
+    ///
+    /// # Errors
+    /// [`BadValue`](crate::Error::BadValue) for an exposed port that is none.
+    pub(crate) fn ports(&self, exposed: &[String]) -> Result<Vec<PortMapping>, crate::error::Error> {
+        let mut ports = self.publish.clone();
+        for text in exposed.iter().filter(|_| self.publish_all) {
+            let named = self.publish.iter().any(|port| *text == format!("{}/{}", port.container_port, port.protocol));
+            if !named {
+                ports.extend(exposed_port(text)?);
+            }
+        }
+        Ok(ports)
+    }
+
     /// Finds what contradicts itself, before anything is made.
     ///
     /// # Errors
@@ -71,7 +102,7 @@ impl Network {
     pub fn check(&self) -> Result<(), crate::error::Error> {
         let bad = |option, reason: &str| Err(crate::error::Error::bad(option, self.mode.as_str(), reason));
         let shared = matches!(self.mode, NetworkMode::Container(_));
-        if shared && !self.publish.is_empty() {
+        if shared && (self.publish_all || !(self.publish.is_empty() && self.expose.is_empty())) {
             return bad("--publish", "the container whose network is shared publishes its ports");
         }
         if shared && !(self.dns.is_empty() && self.extra_hosts.is_empty()) {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use images::Healthcheck;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::{DeviceRequest, DeviceRule, DiskRate, DiskWeight};
+use crate::logging::LogConfig;
 use crate::mounts::MountRequest;
 use crate::networking::Network;
 use crate::restart::RestartPolicy;
@@ -64,6 +66,18 @@ pub struct CreateOptions {
     pub resources: Resources,
     /// `--ulimit`.
     pub ulimits: Vec<Ulimit>,
+    /// `--device`.
+    pub devices: Vec<DeviceRequest>,
+    /// `--device-cgroup-rule`.
+    pub device_rules: Vec<DeviceRule>,
+    /// `--cgroup-parent`: the group that the container's own is made in.
+    pub cgroup_parent: Option<String>,
+    /// `--log-driver`, `--log-opt`.
+    pub log: LogConfig,
+    /// `-a`: which streams whoever runs it is attached to; told by `inspect`.
+    pub attached: Vec<AttachedStream>,
+    /// `--domainname`: the NIS domain.
+    pub domainname: Option<String>,
     /// `--sysctl`.
     pub sysctls: BTreeMap<String, String>,
     /// `--pid`, `--ipc`, `--uts`.
@@ -110,6 +124,63 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// `--pids-limit`: -1 or 0 for none; 2,048 if absent.
     pub pids_limit: Option<i64>,
+    /// `--cpu-rt-period`, microseconds.
+    pub cpu_rt_period: Option<u64>,
+    /// `--cpu-rt-runtime`, microseconds a period.
+    pub cpu_rt_runtime: Option<i64>,
+    /// `--memory-swappiness`: 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// `--oom-kill-disable`.
+    pub oom_kill_disable: bool,
+    /// `--blkio-weight`: 10 to 1000, or 0 for none.
+    pub blkio_weight: Option<u16>,
+    /// `--blkio-weight-device`.
+    pub blkio_weight_devices: Vec<DiskWeight>,
+    /// `--device-read-bps`.
+    pub device_read_bps: Vec<DiskRate>,
+    /// `--device-write-bps`.
+    pub device_write_bps: Vec<DiskRate>,
+    /// `--device-read-iops`.
+    pub device_read_iops: Vec<DiskRate>,
+    /// `--device-write-iops`.
+    pub device_write_iops: Vec<DiskRate>,
+}
+
+impl Resources {
+    /// The ceilings of disks: their option, their field in the OCI's document, and the disks.
+    pub(crate) fn disk_rates(&self) -> [(&'static str, &'static str, &[DiskRate]); 4] {
+        [
+            ("--device-read-bps", "throttleReadBpsDevice", &self.device_read_bps),
+            ("--device-write-bps", "throttleWriteBpsDevice", &self.device_write_bps),
+            ("--device-read-iops", "throttleReadIOPSDevice", &self.device_read_iops),
+            ("--device-write-iops", "throttleWriteIOPSDevice", &self.device_write_iops),
+        ]
+    }
+}
+
+/// One of the streams that `--attach` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachedStream {
+    /// Its input.
+    Stdin,
+    /// Its output.
+    Stdout,
+    /// Its errors.
+    Stderr,
+}
+
+impl std::str::FromStr for AttachedStream {
+    type Err = crate::error::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "stdin" => Ok(Self::Stdin),
+            "stdout" => Ok(Self::Stdout),
+            "stderr" => Ok(Self::Stderr),
+            _ => Err(Self::Err::bad("--attach", text, "valid streams are STDIN, STDOUT and STDERR")),
+        }
+    }
 }
 
 /// `--ulimit NAME=SOFT[:HARD]`.

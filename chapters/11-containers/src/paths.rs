@@ -15,7 +15,8 @@ pub(crate) const INIT_FILE: &str = "pid1";
 /// ```text
 /// data/                              run/
 ///   images/     OCI layout             containers/ID/monitor.json   who watches it
-///   layers/     committed layers                     attach.sock    its streams
+///   layers/     committed layers                     cgroup         where that is, if elsewhere (--cgroup-parent)
+///                                                    attach.sock    its streams
 ///   containers/ID/                                   control.sock   resize, wait
 ///     container.json  as created         runtime/    state of the OCI runtime
 ///     state.json      its life so far    networks/   leases

@@ -14,7 +14,7 @@ use process::{CallError, During as _, Pid};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
-use crate::lifecycle::{cgroup, wrong_state};
+use crate::lifecycle::wrong_state;
 
 /// One process, in the columns of `ps -ef`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Engine {
             return Err(wrong_state(&container, "top", "running")?);
         };
         let clock = Clock::read()?;
-        let mut pids = members(id, first)?;
+        let mut pids = members(self, id, first)?;
         pids.sort_unstable();
         // One that has ended since is no process of the container any more.
         Ok(pids.into_iter().filter_map(|pid| ProcessRow::read(pid, &clock).ok()).collect())
@@ -61,8 +61,8 @@ impl Engine {
 
 /// Who belongs to it: the members of its cgroup. Where it has none, as for ordinary users on cgroup v1, everybody in
 /// its first process's pid namespace.
-fn members(id: &ContainerId, first: Pid) -> Result<Vec<Pid>> {
-    if let Ok(grouped) = cgroup(id)
+fn members(engine: &Engine, id: &ContainerId, first: Pid) -> Result<Vec<Pid>> {
+    if let Ok(grouped) = engine.cgroup(id)
         && let Ok(pids) = grouped.processes()
         && pids.contains(&first)
     {

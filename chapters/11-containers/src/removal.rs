@@ -9,7 +9,7 @@ use crate::engine::{All, Engine, Pruned, RemoveOptions, Survey};
 use crate::error::{Error, Result, While as _};
 use crate::events::Event;
 use crate::id::ContainerId;
-use crate::lifecycle::{cgroup, wrong_state};
+use crate::lifecycle::wrong_state;
 use crate::record::Container;
 use crate::volumes::MountKind;
 
@@ -212,22 +212,24 @@ impl Engine {
     pub(crate) fn release_kernel_objects(&self, id: &ContainerId) -> Result<Departure> {
         let runtime =
             runtime::delete(&self.runtime(), id.as_str(), runtime::Force::Yes).doing("release", id.short()).map(drop);
-        let cgroup = remove_cgroup(id);
+        let cgroup = self.remove_cgroup(id);
         let network = self.networks().leave(id.as_str()).doing("disconnect", id.short());
-        runtime.and(cgroup).and(network)
+        // After the processes: nobody uses them any more.
+        let volumes = self.take_volumes_back(id);
+        runtime.and(cgroup).and(volumes).and(network)
+    }
+
+    /// The runtime removes the cgroup of every container that it has recorded; one that a crash kept it from recording is ours.
+    fn remove_cgroup(&self, id: &ContainerId) -> Result<()> {
+        let Ok(cgroup) = self.cgroup(id) else { return Ok(()) };
+        cgroup.kill().doing("kill", id.short())?;
+        cgroup.remove().doing("remove", id.short())
     }
 
     /// Removes the run directory: from now on the container counts as one that does not run.
     pub(crate) fn forget_run(&self, id: &ContainerId) -> Result<()> {
         remove_directory(&self.paths().container_run(id))
     }
-}
-
-/// The runtime removes the cgroup of every container that it has recorded; one that a crash kept it from recording is ours.
-fn remove_cgroup(id: &ContainerId) -> Result<()> {
-    let Ok(cgroup) = cgroup(id) else { return Ok(()) };
-    cgroup.kill().doing("kill", id.short())?;
-    cgroup.remove().doing("remove", id.short())
 }
 
 fn remove_file(path: &std::path::Path) -> Result<()> {

@@ -122,6 +122,10 @@ impl Settings {
         let mut exposed_ports = defaults.exposed_ports.clone();
         exposed_ports
             .extend(options.network.publish.iter().map(|port| format!("{}/{}", port.container_port, port.protocol)));
+        for text in &options.network.expose {
+            let ports = crate::networking::exposed_port(text)?;
+            exposed_ports.extend(ports.iter().map(|port| format!("{}/{}", port.container_port, port.protocol)));
+        }
         exposed_ports.sort();
         exposed_ports.dedup();
         Ok(Self {

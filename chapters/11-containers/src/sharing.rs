@@ -24,7 +24,7 @@ pub enum Share {
     Container(String),
 }
 
-/// `--pid`, `--ipc`, `--uts`.
+/// `--pid`, `--ipc`, `--uts`, `--cgroupns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sharing {
@@ -34,6 +34,8 @@ pub struct Sharing {
     pub ipc: Share,
     /// The host name.
     pub uts: Share,
+    /// What the control groups' tree begins with. Its own, or the machine's.
+    pub cgroup: Share,
 }
 
 impl fmt::Display for Share {
@@ -88,7 +90,7 @@ pub enum Found {
     Of(Pid),
 }
 
-/// The three of a [`Sharing`], found.
+/// The four of a [`Sharing`], found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Places {
     /// Processes.
@@ -97,12 +99,14 @@ pub struct Places {
     pub ipc: Found,
     /// The host name.
     pub uts: Found,
+    /// The control groups' tree.
+    pub cgroup: Found,
 }
 
 impl Sharing {
     /// Names become ids: another container may take the name later.
     pub(crate) fn resolve(&mut self, engine: &Engine) -> Result<()> {
-        for share in [&mut self.pid, &mut self.ipc, &mut self.uts] {
+        for share in [&mut self.pid, &mut self.ipc, &mut self.uts, &mut self.cgroup] {
             if let Share::Container(name) = share {
                 *name = engine.find(name)?.id().to_string();
             }
@@ -123,7 +127,12 @@ impl Sharing {
                 })
             }
         };
-        Ok(Places { pid: place(&self.pid)?, ipc: place(&self.ipc)?, uts: place(&self.uts)? })
+        Ok(Places {
+            pid: place(&self.pid)?,
+            ipc: place(&self.ipc)?,
+            uts: place(&self.uts)?,
+            cgroup: place(&self.cgroup)?,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use process::state;
 
+use crate::devices::disks;
 use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
 use crate::events::Event;
@@ -42,7 +43,7 @@ impl Engine {
             options.restart = policy;
         }
         options.resources = merged(&options.resources, &update.resources);
-        let limits = spec::limits(&options.resources)?;
+        let limits = spec::limits(&options.resources, &disks(&options.resources)?)?;
         // Between two runs of a restart policy there is no group; the next one will be made with these limits.
         if update.resources != Resources::default() && container.life()?.pid.is_some() {
             runtime::update(&self.runtime(), id.as_str(), &limits).doing("limit", container.name())?;
@@ -67,6 +68,11 @@ fn merged(old: &Resources, new: &Resources) -> Resources {
         cpuset_cpus: new.cpuset_cpus.clone().or_else(|| old.cpuset_cpus.clone()),
         cpuset_mems: new.cpuset_mems.clone().or_else(|| old.cpuset_mems.clone()),
         pids_limit: new.pids_limit.or(old.pids_limit),
+        cpu_rt_period: new.cpu_rt_period.or(old.cpu_rt_period),
+        cpu_rt_runtime: new.cpu_rt_runtime.or(old.cpu_rt_runtime),
+        blkio_weight: new.blkio_weight.or(old.blkio_weight),
+        // The rest is decided when a container is created.
+        ..old.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use process::{CallError, During as _, Pid};
 use crate::engine::Engine;
 use crate::error::{Result, While as _};
 use crate::id::ContainerId;
-use crate::lifecycle::{cgroup, wrong_state};
+use crate::lifecycle::wrong_state;
 use crate::networking::NetworkMode;
 
 /// One look.
@@ -50,7 +50,7 @@ impl Engine {
     pub fn usage(&self, id: &ContainerId) -> Result<Usage> {
         let container = self.container(id)?;
         let Some(pid) = container.life()?.pid else { return Err(wrong_state(&container, "stats", "running")?) };
-        let counted = cgroup(id)?.stats().doing("count", "cgroup")?;
+        let counted = self.cgroup(id)?.stats().doing("count", "cgroup")?;
         let interfaces = match container.record().options.network.mode {
             NetworkMode::Host => BTreeMap::new(),
             _ => interfaces(pid)?,

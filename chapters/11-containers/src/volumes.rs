@@ -1,5 +1,6 @@
 //! Volumes: directories of the engine that outlive containers.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::id::{check_name, random_hex};
+use crate::lending::check_options;
 use crate::owners::Owners;
 use crate::paths::{Paths, private_directory};
+use crate::plugins::Plugin;
 
 /// A mount of a container with its source found or made: `Mounts` of `docker inspect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,18 @@ pub struct MountPoint {
     /// Whose files are whose, where that differs.
     #[serde(default)]
     pub owners: Option<Owners>,
+    /// Only this part of the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<PathBuf>,
+    /// Whether the volume stays without the image's content.
+    #[serde(default)]
+    pub no_copy: bool,
+    /// Whether the volume has to be mounted for the container, by a plugin or with mount options.
+    #[serde(default)]
+    pub lent: bool,
+    /// The volume's driver; absent for `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
 }
 
 /// What is mounted.
@@ -63,18 +78,58 @@ pub struct Volume {
     pub anonymous: bool,
     /// Labels.
     #[serde(default)]
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// Who provides its files: `local`, or a plugin.
+    #[serde(default = "local")]
+    pub driver: String,
+    /// What the driver was told: `type`, `device` and `o` of a mount for `local`.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// The driver that needs nobody.
+pub const LOCAL: &str = "local";
+
+fn local() -> String {
+    LOCAL.to_owned()
+}
+
+impl Volume {
+    /// Whether its files are there only while it is mounted.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.driver != LOCAL || !self.options.is_empty()
+    }
+
+    /// Whether what is written to it is gone when nobody has it mounted.
+    pub(crate) fn is_memory(&self) -> bool {
+        self.options.get("type").is_some_and(|kind| kind == "tmpfs" || kind == "ramfs")
+    }
+}
+
+/// What is asked of a new volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeRequest {
+    /// Its name; a random one, and the volume anonymous, if absent.
+    pub name: Option<String>,
+    /// `--driver`; `local` if absent.
+    pub driver: Option<String>,
+    /// `-o`.
+    pub options: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The volumes of an engine.
 #[derive(Debug, Clone)]
 pub struct Volumes {
     directory: PathBuf,
+    plugins: PathBuf,
 }
 
 impl Volumes {
     pub(crate) fn of(paths: &Paths) -> Self {
-        Self { directory: paths.volumes() }
+        Self { directory: paths.volumes(), plugins: paths.data.join("plugins") }
     }
 
     /// Makes a volume, or finds the one that has the name. `true` if it is new and so without content.
@@ -82,22 +137,41 @@ impl Volumes {
     /// # Errors
     /// A name that is none, and those of the file system.
     pub fn ensure(&self, name: Option<&str>) -> Result<(Volume, bool)> {
-        let (name, anonymous) = match name {
-            Some(name) => (name.to_owned(), false),
+        self.make(&VolumeRequest { name: name.map(str::to_owned), ..VolumeRequest::default() })
+    }
+
+    /// The same with a driver, options and labels, which count only for a new one.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] for a driver that is not here, options that it does not know, and a volume of that name that has
+    /// another driver; those of [`ensure`](Self::ensure).
+    pub fn make(&self, request: &VolumeRequest) -> Result<(Volume, bool)> {
+        let (name, anonymous) = match &request.name {
+            Some(name) => (name.clone(), false),
             None => (random_hex()?, true),
         };
         check_name("volume", &name)?;
+        let driver = request.driver.clone().filter(|driver| !driver.is_empty()).unwrap_or_else(local);
+        if driver == LOCAL {
+            check_options(&request.options)?;
+        }
         let _lock = Lock::exclusive(&self.directory.join(".lock"))?;
         let file = self.directory.join(&name).join("volume.json");
-        if let Some(volume) = state::read_json_if_there(&file)? {
-            return Ok((volume, false));
+        if let Some(volume) = state::read_json_if_there::<Volume>(&file)? {
+            let same = request.driver.is_none() || volume.driver == driver;
+            let reason = || format!("there is a volume of that name already, with the driver {}", volume.driver);
+            return if same { Ok((volume, false)) } else { Err(Error::bad("volume", &name, reason())) };
+        }
+        let (labels, options) = (request.labels.clone(), request.options.clone());
+        let volume = Volume { name: name.clone(), created: Timestamp::now(), anonymous, labels, driver, options };
+        if let Some(plugin) = self.plugin(&volume)? {
+            plugin.create(&volume.name, &volume.options)?;
         }
         private_directory(&self.directory.join(&name))?;
         // Whoever the container's user is must be able to reach it; the engine's root above is closed to everybody else.
         let data = self.data(&name);
         std::fs::create_dir_all(&data).during("mkdir", data.display())?;
         std::fs::set_permissions(&data, Permissions::from_mode(0o755)).during("chmod", data.display())?;
-        let volume = Volume { name, created: Timestamp::now(), anonymous, labels: Default::default() };
         state::write_json(&file, &volume)?;
         Ok((volume, true))
     }
@@ -118,7 +192,24 @@ impl Volumes {
         Ok(Lock::exclusive(&self.directory.join(".in-use"))?)
     }
 
-    /// Where a volume's files are.
+    /// Who provides a volume's files, if that is another program.
+    pub(crate) fn plugin(&self, volume: &Volume) -> Result<Option<Plugin>> {
+        match volume.driver.as_str() {
+            LOCAL => Ok(None),
+            name => Plugin::find(name, &self.plugins).map(Some),
+        }
+    }
+
+    /// Where a volume's files are, or would be if it were mounted: for people to read. Empty where its plugin does not say.
+    pub fn mount_point(&self, volume: &Volume) -> PathBuf {
+        match self.plugin(volume) {
+            Ok(None) => self.data(&volume.name),
+            Ok(Some(plugin)) => plugin.path(&volume.name).unwrap_or_default(),
+            Err(_) => PathBuf::new(),
+        }
+    }
+
+    /// The directory of a volume of the driver `local`.
     pub fn data(&self, name: &str) -> PathBuf {
         self.directory.join(name).join("_data")
     }
@@ -151,6 +242,9 @@ impl Volumes {
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let volume = self.find(name)?;
         let _lock = Lock::exclusive(&self.directory.join(".lock"))?;
+        if let Some(plugin) = self.plugin(&volume)? {
+            plugin.remove(&volume.name)?;
+        }
         let directory = self.directory.join(&volume.name);
         // Its description first: a crash in between leaves nothing that looks like a volume, and sweep the rest to do.
         let description = directory.join("volume.json");
@@ -180,7 +274,7 @@ mod tests {
     #[test]
     fn what_a_crash_left_of_a_volume_is_swept_and_whole_ones_stay() {
         let directory = tempfile::tempdir().unwrap();
-        let volumes = Volumes { directory: directory.path().to_path_buf() };
+        let volumes = Volumes { directory: directory.path().to_path_buf(), plugins: directory.path().join("plugins") };
         volumes.ensure(Some("whole")).unwrap();
         std::fs::create_dir_all(directory.path().join("half/_data/sub")).unwrap();
         volumes.sweep().unwrap();

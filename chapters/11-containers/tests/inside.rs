@@ -197,7 +197,8 @@ fn namespaces_are_shared_with_whom_one_asks_for() {
     let other = sandbox.run_detached(other);
     eventually(|| sandbox.engine.look_at(other.id(), std::path::Path::new("/kept/file")).ok()).unwrap();
     let share = |text: &str| text.parse().unwrap();
-    let joined = Sharing { pid: share("container:other"), ipc: share("host"), uts: share("host") };
+    let (pid, host) = (share("container:other"), share("host"));
+    let joined = Sharing { pid, ipc: host.clone(), uts: host, ..Sharing::default() };
     let script = "cat /proc/1/cmdline; echo; cat /kept/file; hostname; cat /proc/self/oom_score_adj; echo no > /kept/x";
     let options = CreateOptions {
         sharing: joined.clone(),

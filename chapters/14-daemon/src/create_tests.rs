@@ -16,17 +16,40 @@ fn what_the_real_client_sends_is_understood_whole() {
     assert_eq!(options.network.mode, containers::NetworkMode::None);
     assert!(options.auto_remove);
     assert_eq!(options.entrypoint, None);
-    assert_eq!(options.resources, Resources::default());
+    assert_eq!(options.resources, containers::Resources::default());
 }
 
 #[test]
 fn a_field_that_cannot_be_honoured_is_refused_by_its_name() {
-    let json = r#"{"Image":"x","HostConfig":{"Devices":[{"PathOnHost":"/dev/fuse"}]}}"#;
+    let json = r#"{"Image":"x","HostConfig":{"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}"#;
     let error = options(json).unwrap_err();
     assert_eq!(error.status, axum::http::StatusCode::NOT_IMPLEMENTED);
-    assert_eq!(error.message, "HostConfig.Devices is not supported");
-    let error = options(r#"{"Image":"x","Domainname":"example.com"}"#).unwrap_err();
-    assert_eq!(error.message, "Domainname is not supported");
+    assert_eq!(error.message, "HostConfig.DeviceRequests is not supported");
+    let error = options(r#"{"Image":"x","OnBuild":["RUN x"]}"#).unwrap_err();
+    assert_eq!(error.message, "OnBuild is not supported");
+}
+
+#[test]
+fn devices_disks_logs_and_exposed_ports_arrive() {
+    let options = options(
+        r#"{"Image":"x","ExposedPorts":{"80/tcp":{}},"AttachStdout":true,"Domainname":"example.com","HostConfig":{
+            "Devices":[{"PathOnHost":"/dev/fuse","PathInContainer":"/dev/f","CgroupPermissions":"rw"}],
+            "DeviceCgroupRules":["c 42:* rmw"],"BlkioWeight":300,"MemorySwappiness":-1,
+            "BlkioDeviceReadBps":[{"Path":"/dev/sda","Rate":1024}],"BlkioDeviceWriteIOps":[{"Path":"/dev/sda","Rate":7}],
+            "LogConfig":{"Type":"local","Config":{"max-size":"1m"}},"CgroupParent":"/mine","CgroupnsMode":"host",
+            "PublishAllPorts":true}}"#,
+    )
+    .unwrap();
+    assert_eq!(options.devices, ["/dev/fuse:/dev/f:rw".parse().unwrap()]);
+    assert_eq!(options.device_rules, ["c 42:* rmw".parse().unwrap()]);
+    let resources = &options.resources;
+    assert_eq!((resources.blkio_weight, resources.memory_swappiness), (Some(300), None));
+    assert_eq!((resources.device_read_bps[0].rate, resources.device_write_iops[0].rate), (1024, 7));
+    assert_eq!((options.log.driver, options.log.options["max-size"].as_str()), (containers::LogDriver::Local, "1m"));
+    assert_eq!((options.cgroup_parent.as_deref(), options.domainname.as_deref()), (Some("/mine"), Some("example.com")));
+    assert_eq!(options.sharing.cgroup, containers::Share::Host);
+    assert!(options.network.publish_all && options.network.expose == ["80/tcp"]);
+    assert_eq!(options.attached, [containers::AttachedStream::Stdout]);
 }
 
 #[test]

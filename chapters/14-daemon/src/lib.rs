@@ -23,7 +23,7 @@
 //! 1. [`server`]: the socket, private from its first moment
 //! 2. [`router`]: the API on one page (the chapter's spine)
 //! 3. [`engine`]: calling synchronous code from asynchronous code, [`error`], and [`query`]: filters
-//! 4. [`create`]: what a client may ask for, and why unknown fields are refused
+//! 4. [`create`] and its `host_config` and `mounts`: what a client may ask for, and why unknown fields are refused
 //! 5. [`container`], [`summary`], [`words`]: made, listed, stopped, removed
 //! 6. `runs`, [`attach`], [`wait`], [`resize`]: the dance of `docker run`
 //! 7. `upgrade`, `pieces`, `framed`: streams over HTTP; [`logs`], [`stats`], [`events`], [`exec`] and its `terminal`
@@ -47,8 +47,10 @@ pub mod error;
 pub mod events;
 pub mod exec;
 mod framed;
+mod host_config;
 pub mod image;
 pub mod logs;
+mod mounts;
 pub mod network;
 mod pieces;
 pub mod pull;

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use containers::{Engine, Volume};
+use containers::{Engine, Volume, VolumeRequest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Valu
 /// Whether a listing shows the volume.
 pub fn passes(volume: &Volume, filters: &Filters) -> bool {
     filters.pass("name", |part| volume.name.contains(part))
-        && filters.pass("driver", |driver| driver == "local")
+        && filters.pass("driver", |driver| driver == volume.driver)
         && filters.pass_labels(&volume.labels)
 }
 
@@ -41,11 +41,11 @@ pub fn passes(volume: &Volume, filters: &Filters) -> bool {
 pub fn document(engine: &Engine, volume: &Volume) -> Value {
     json!({
         "CreatedAt": volume.created.to_string(),
-        "Driver": "local",
+        "Driver": volume.driver,
         "Labels": volume.labels,
-        "Mountpoint": engine.volumes().data(&volume.name),
+        "Mountpoint": engine.volumes().mount_point(volume),
         "Name": volume.name,
-        "Options": null,
+        "Options": (!volume.options.is_empty()).then_some(&volume.options),
         "Scope": "local",
     })
 }
@@ -62,19 +62,15 @@ pub struct Body {
 
 /// `POST /volumes/create`.
 pub async fn create(State(api): State<Arc<Api>>, Json(body): Json<Body>) -> Result<Response, ApiError> {
-    if !matches!(body.driver.as_str(), "" | "local") {
-        return Err(ApiError::not_implemented(format!("volume driver {:?} is not supported", body.driver)));
-    }
-    if body.driver_opts.is_some_and(|options| !options.is_empty()) {
-        return Err(ApiError::not_implemented("DriverOpts is not supported"));
-    }
-    if body.labels.is_some_and(|labels| !labels.is_empty()) {
-        return Err(ApiError::not_implemented("labels of volumes are not supported"));
-    }
-    let name = Some(body.name).filter(|name| !name.is_empty());
+    let request = VolumeRequest {
+        name: Some(body.name).filter(|name| !name.is_empty()),
+        driver: Some(body.driver).filter(|driver| !driver.is_empty()),
+        options: body.driver_opts.unwrap_or_default(),
+        labels: body.labels.unwrap_or_default(),
+    };
     let made = api
         .call(move |engine| {
-            let (volume, _new) = engine.volumes().ensure(name.as_deref())?;
+            let (volume, _new) = engine.volumes().make(&request)?;
             Ok(document(engine, &volume))
         })
         .await?;

@@ -45,7 +45,8 @@ fn short(field: &Field<'_>, around: &Surroundings<'_>) -> Result<MountRequest, W
         }
         Some(name) => Source::Volume { name: Some(declared(field, name, around)?) },
     };
-    Ok(MountRequest { source, target: absolute(field, target)?, read_only, propagation: None, owners: None })
+    let target = absolute(field, target)?;
+    Ok(MountRequest { read_only, ..MountRequest::new(source, target) })
 }
 
 fn long(field: &Field<'_>, around: &Surroundings<'_>) -> Result<MountRequest, Wrong> {
@@ -64,7 +65,8 @@ fn long(field: &Field<'_>, around: &Surroundings<'_>) -> Result<MountRequest, Wr
         (other, _) => return Err(field.wrong(format!("type {other:?} is not supported: volume, bind or tmpfs"))),
     };
     let read_only = field.get("read_only").map(|field| field.boolean()).transpose()?.unwrap_or(false);
-    Ok(MountRequest { source, target: absolute(field, &target)?, read_only, propagation: None, owners: None })
+    let target = absolute(field, &target)?;
+    Ok(MountRequest { read_only, ..MountRequest::new(source, target) })
 }
 
 /// The engine's name of a volume that the file declares.

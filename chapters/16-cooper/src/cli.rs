@@ -8,8 +8,8 @@ use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
 use crate::{
-    archive, build, compose, copy, daemon, exec, image, lifecycle, logs, look, map, network, probe, registry, run,
-    search, stats, system, transfer, volume,
+    archive, build, compose, container, daemon, image, look, map, network, probe, registry, search, stats, system,
+    transfer, volume,
 };
 
 /// A container engine made to be read.
@@ -83,52 +83,13 @@ impl Place {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Create and run a new container from an image
-    Run(Box<run::Run>),
-    /// Create a new container
-    Create(Box<run::Create>),
-    /// Start one or more stopped containers
-    Start(lifecycle::Start),
-    /// Stop one or more running containers
-    Stop(lifecycle::Stop),
-    /// Kill one or more running containers
-    Kill(lifecycle::Kill),
-    /// Restart one or more containers
-    Restart(lifecycle::Restart),
-    /// Pause all processes within one or more containers
-    Pause(lifecycle::Pause),
-    /// Unpause all processes within one or more containers
-    Unpause(lifecycle::Unpause),
-    /// Update configuration of one or more containers
-    Update(Box<lifecycle::Update>),
-    /// Rename a container
-    Rename(lifecycle::Rename),
-    /// Remove one or more containers
-    Rm(lifecycle::Rm),
-    /// Block until one or more containers stop, then print their exit codes
-    Wait(lifecycle::Wait),
-    /// Attach local standard input, output, and error streams to a running container
-    Attach(run::Attach),
-    /// Execute a command in a running container
-    Exec(exec::Exec),
-    /// Copy files/folders between a container and the local filesystem
-    Cp(copy::Cp),
-    /// List containers
-    Ps(look::Ps),
-    /// Fetch the logs of a container
-    Logs(logs::Logs),
+    /// What is done to containers.
+    #[command(flatten)]
+    OnContainers(container::Shared),
     /// Return low-level information on containers and images
     Inspect(look::Inspect),
-    /// List port mappings or a specific mapping for the container
-    Port(look::Port),
-    /// Display the running processes of a container
-    Top(look::Top),
-    /// Display a live stream of container(s) resource usage statistics
-    Stats(stats::Stats),
     /// Get real time events from the engine
     Events(stats::Events),
-    /// Inspect changes to files or directories on a container's filesystem
-    Diff(look::Diff),
     /// Show a container's namespaces, mounts, control group and network, as text or as a picture
     Map(map::Map),
     /// Build an image from a Dockerfile
@@ -160,10 +121,9 @@ pub(crate) enum Command {
     Load(archive::Load),
     /// Import the contents from a tarball to create a filesystem image
     Import(archive::Import),
-    /// Export a container's filesystem as a tar archive
-    Export(archive::Export),
-    /// Create a new image from a container's changes
-    Commit(archive::Commit),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(container::Command),
     /// Manage images
     #[command(subcommand)]
     Image(image::Command),
@@ -208,28 +168,9 @@ impl Cli {
 impl Command {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         match self {
-            Self::Run(command) => command.run(place),
-            Self::Create(command) => command.run(place),
-            Self::Start(command) => command.run(place),
-            Self::Stop(command) => command.run(place),
-            Self::Kill(command) => command.run(place),
-            Self::Restart(command) => command.run(place),
-            Self::Pause(command) => command.run(place),
-            Self::Unpause(command) => command.run(place),
-            Self::Update(command) => command.run(place),
-            Self::Rename(command) => command.run(place),
-            Self::Rm(command) => command.run(place),
-            Self::Wait(command) => command.run(place),
-            Self::Attach(command) => command.run(place),
-            Self::Exec(command) => command.run(place),
-            Self::Cp(command) => command.run(place),
-            Self::Ps(command) => command.run(place),
-            Self::Logs(command) => command.run(place),
+            Self::OnContainers(command) => command.run(place),
+            Self::Container(command) => command.run(place),
             Self::Inspect(command) => command.run(place),
-            Self::Port(command) => command.run(place),
-            Self::Top(command) => command.run(place),
-            Self::Diff(command) => command.run(place),
-            Self::Stats(command) => command.run(place),
             Self::Events(command) => command.run(place),
             Self::Map(command) => command.run(place),
             Self::Build(command) => command.run(place),
@@ -246,8 +187,6 @@ impl Command {
             Self::Save(command) => command.run(place),
             Self::Load(command) => command.run(place),
             Self::Import(command) => command.run(place),
-            Self::Export(command) => command.run(place),
-            Self::Commit(command) => command.run(place),
             Self::Image(command) => command.run(place),
             Self::Network(command) => command.run(place),
             Self::Volume(command) => command.run(place),
@@ -264,7 +203,8 @@ impl Command {
     /// Whose exit code an error of this command is.
     pub(crate) fn blame(&self) -> Blame {
         match self {
-            Self::Run(_) | Self::Probe(_) => Blame::Engine,
+            Self::Container(container::Command::Shared(container::Shared::Run(_))) => Blame::Engine,
+            Self::OnContainers(container::Shared::Run(_)) | Self::Probe(_) => Blame::Engine,
             _ => Blame::Command,
         }
     }

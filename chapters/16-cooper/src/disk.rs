@@ -191,7 +191,7 @@ impl Prune {
         deleted("Networks", &engine.networks().prune()?);
         let mut bytes = pruned.bytes;
         if self.volumes {
-            bytes += prune_volumes(&engine)?;
+            bytes += prune_volumes(&engine, |volume| volume.anonymous)?;
         }
         bytes += prune_images(&engine, self.all, &Filters::default())?;
         let collected = catalogue::collect(&engine, None).map_err(message)?;
@@ -203,10 +203,55 @@ impl Prune {
     }
 }
 
-/// Anonymous volumes that no container uses: bytes that came back.
-fn prune_volumes(engine: &Engine) -> anyhow::Result<u64> {
+/// Remove all stopped containers
+#[derive(Args, Debug)]
+pub(crate) struct PruneContainers {
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl PruneContainers {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        if !self.force && !confirmed("WARNING! This will remove all stopped containers.")? {
+            return Ok(0);
+        }
+        let pruned = place.engine()?.prune()?;
+        deleted("Containers", &pruned.containers);
+        say!("Total reclaimed space: {}", words::size(pruned.bytes));
+        Ok(0)
+    }
+}
+
+/// Remove unused local volumes
+#[derive(Args, Debug)]
+pub(crate) struct PruneVolumes {
+    /// Remove all unused volumes, not just anonymous ones
+    #[arg(short, long)]
+    all: bool,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl PruneVolumes {
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let what = if self.all { "all" } else { "anonymous" };
+        let question = format!("WARNING! This will remove {what} local volumes not used by at least one container.");
+        if !self.force && !confirmed(&question)? {
+            return Ok(0);
+        }
+        let every = |volume: &containers::Volume| self.all || volume.anonymous;
+        let bytes = prune_volumes(&place.engine()?, every)?;
+        say!("Total reclaimed space: {}", words::size(bytes));
+        Ok(0)
+    }
+}
+
+/// Volumes that no container uses, of those that `may` go: bytes that came back.
+fn prune_volumes(engine: &Engine, may: impl Fn(&containers::Volume) -> bool) -> anyhow::Result<u64> {
     let (mut gone, mut bytes) = (Vec::new(), 0);
-    for volume in engine.volumes().list()?.into_iter().filter(|volume| volume.anonymous) {
+    for volume in engine.volumes().list()?.into_iter().filter(may) {
         let size = images::taken(&engine.volumes().data(&volume.name));
         match engine.remove_volume(&volume.name) {
             Ok(()) => {

@@ -6,6 +6,8 @@
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::machine::Machine;
+use crate::refused::Refused;
 use crate::values;
 
 /// When an image is pulled.
@@ -55,6 +57,15 @@ pub(crate) struct Flags {
     /// Container host name
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
+    /// Container NIS domain name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domainname: Option<String>,
+    /// Attach to STDIN, STDOUT or STDERR
+    #[arg(short, long, value_name = "STREAM")]
+    pub(crate) attach: Vec<containers::AttachedStream>,
+    /// Read in a line delimited file of labels
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<std::path::PathBuf>,
     /// Set meta data on a container
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
@@ -64,6 +75,9 @@ pub(crate) struct Flags {
     /// Attach a filesystem mount to the container
     #[arg(long, value_name = "FIELDS")]
     pub(crate) mount: Vec<String>,
+    /// Optional volume driver for the container
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) volume_driver: Option<String>,
     /// Mount a tmpfs directory
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
@@ -93,6 +107,12 @@ pub(crate) struct Flags {
     /// UTS namespace to use: host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub(crate) uts: containers::Share,
+    /// Cgroup namespace to use: host, or private
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub(crate) cgroupns: containers::Share,
+    /// User namespace to use: host
+    #[arg(long, value_name = "MODE", value_parser = ["host"])]
+    userns: Option<String>,
     /// Tune host's OOM preferences (-1000 to 1000)
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub(crate) oom_score_adj: Option<i64>,
@@ -126,6 +146,10 @@ pub(crate) struct Flags {
     pub(crate) network: Network,
     #[command(flatten)]
     pub(crate) security: Security,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    #[command(flatten)]
+    pub(crate) refused: Refused,
 }
 
 /// How its monitor sees whether it is well.
@@ -161,6 +185,12 @@ pub(crate) struct Health {
 pub(crate) struct Limits {
     #[command(flatten)]
     pub(crate) resources: Resources,
+    /// Tune container memory swappiness (0 to 100)
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) memory_swappiness: Option<i64>,
+    /// Disable OOM Killer
+    #[arg(long)]
+    pub(crate) oom_kill_disable: bool,
     /// Ulimit options
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub(crate) ulimit: Vec<String>,
@@ -187,6 +217,15 @@ pub(crate) struct Resources {
     /// Limit CPU CFS (Completely Fair Scheduler) quota, in microseconds a period
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     pub(crate) cpu_quota: Option<i64>,
+    /// Limit CPU real-time period, in microseconds
+    #[arg(long, value_name = "US")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Limit CPU real-time runtime, in microseconds a period
+    #[arg(long, value_name = "US")]
+    pub(crate) cpu_rt_runtime: Option<i64>,
+    /// Block IO (relative weight), between 10 and 1000, or 0 to disable
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) blkio_weight: Option<u16>,
     /// CPU shares (relative weight)
     #[arg(short, long, value_name = "WEIGHT")]
     pub(crate) cpu_shares: Option<u64>,
@@ -224,6 +263,12 @@ pub(crate) struct Network {
     /// Publish a container's port(s) to the host
     #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
     pub(crate) publish: Vec<String>,
+    /// Publish all exposed ports to random ports
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Expose a port or a range of ports
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    pub(crate) expose: Vec<String>,
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_name = "HOST:IP")]
     pub(crate) add_host: Vec<String>,

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     /// Remove one or more images
     #[command(visible_alias = "remove")]
     Rm(Rm),
+    /// Build an image from a Dockerfile
+    Build(crate::build::Build),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
     Tag(Tag),
     /// Display detailed information on one or more images
@@ -60,6 +62,7 @@ impl Command {
         match self {
             Self::Ls(command) => command.run(place),
             Self::Rm(command) => command.run(place),
+            Self::Build(command) => command.run(place),
             Self::Tag(command) => command.run(place),
             Self::Inspect(command) => command.run(place),
             Self::History(command) => command.run(place),

@@ -129,7 +129,7 @@ impl Scene {
             namespaces: namespaces(pid)?,
             mounts,
             covered,
-            group: group(container),
+            group: group(engine, container),
             capabilities: capabilities.collect(),
             seccomp: match field("Seccomp") {
                 "2" => "filter",
@@ -219,8 +219,8 @@ fn short_ids(path: &str) -> String {
 }
 
 /// What cannot be read (a machine without control groups) is shown as nothing.
-fn group(container: &Container) -> Group {
-    let Ok(path) = cgroups::CgroupPath::of_container(container.id().as_str()) else { return Group::default() };
+fn group(engine: &Engine, container: &Container) -> Group {
+    let Ok(path) = engine.cgroup_path(container.id()) else { return Group::default() };
     let Some(stats) = cgroups::Cgroup::open(&path).ok().and_then(|group| group.stats().ok()) else {
         return Group { path: short_ids(path.as_str()), ..Group::default() };
     };

@@ -31,6 +31,8 @@ impl Network {
             more: connections,
             left_first: false,
             publish,
+            expose: self.expose.clone(),
+            publish_all: self.publish_all,
             extra_hosts: self.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, bail};
-use containers::{CreateOptions, MountRequest, Resources, Sharing};
+use containers::{CreateOptions, MountRequest, Resources, Share, Sharing, Source};
 use images::Healthcheck;
 
 use crate::flags::{self, Flags, Health, Limits, Security};
@@ -15,7 +15,8 @@ impl Flags {
     /// # Errors
     /// The first value that is none, named with its flag.
     pub(crate) fn options(&self, image: &str, command: &[String]) -> anyhow::Result<CreateOptions> {
-        Ok(CreateOptions {
+        self.refused.check()?;
+        let mut options = CreateOptions {
             name: self.name.clone(),
             image: image.to_owned(),
             command: command.to_vec(),
@@ -25,7 +26,9 @@ impl Flags {
             user: self.user.clone(),
             groups: self.group_add.clone(),
             hostname: self.hostname.clone(),
-            labels: values::labels(&self.label),
+            domainname: self.domainname.clone(),
+            attached: self.attach.clone(),
+            labels: self.labels()?,
             terminal: self.tty,
             interactive: self.interactive,
             auto_remove: self.rm,
@@ -38,7 +41,7 @@ impl Flags {
             ulimits: parsed(&self.limits.ulimit)?,
             sysctls: self.security.sysctls()?,
             network: self.network.options()?,
-            sharing: Sharing { pid: self.pid.clone(), ipc: self.ipc.clone(), uts: self.uts.clone() },
+            sharing: self.sharing()?,
             oom_score_adj: self.oom_score_adj,
             annotations: values::labels(&self.annotation),
             volumes_from: self.volumes_from.clone(),
@@ -47,7 +50,29 @@ impl Flags {
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
             ..CreateOptions::default()
-        })
+        };
+        self.machine.fill(&mut options)?;
+        Ok(options)
+    }
+
+    /// Files first, then `-l`, which takes the place of a file's.
+    fn labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut labels = Vec::new();
+        for path in &self.label_file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("read --label-file {path:?}"))?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            labels.extend(lines.map(str::to_owned));
+        }
+        labels.extend(self.label.iter().cloned());
+        Ok(values::labels(&labels))
+    }
+
+    fn sharing(&self) -> anyhow::Result<Sharing> {
+        if matches!(self.cgroupns, Share::Container(_)) {
+            bail!("--cgroupns {}: host or private", self.cgroupns);
+        }
+        let (pid, ipc, uts, cgroup) = (&self.pid, &self.ipc, &self.uts, &self.cgroupns);
+        Ok(Sharing { pid: pid.clone(), ipc: ipc.clone(), uts: uts.clone(), cgroup: cgroup.clone() })
     }
 
     /// Files first, then `-e`: of two values of a name the later one counts.
@@ -70,7 +95,11 @@ impl Flags {
         let volumes = self.volume.iter().map(|text| volume(text));
         let mounts = self.mount.iter().map(|text| Ok(MountRequest::mount(text)?));
         let tmpfs = self.tmpfs.iter().map(|text| Ok(MountRequest::tmpfs(text)?));
-        volumes.chain(mounts).chain(tmpfs).collect()
+        let mut all = volumes.chain(mounts).chain(tmpfs).collect::<anyhow::Result<Vec<MountRequest>>>()?;
+        for mount in all.iter_mut().filter(|mount| matches!(mount.source, Source::Volume { .. })) {
+            mount.volume.driver = mount.volume.driver.take().or(self.volume_driver.clone());
+        }
+        Ok(all)
     }
 }
 
@@ -137,6 +166,10 @@ impl flags::Resources {
             cpuset_cpus: self.cpuset_cpus.clone(),
             cpuset_mems: self.cpuset_mems.clone(),
             pids_limit: self.pids_limit,
+            cpu_rt_period: self.cpu_rt_period,
+            cpu_rt_runtime: self.cpu_rt_runtime,
+            blkio_weight: self.blkio_weight,
+            ..Resources::default()
         })
     }
 }
@@ -144,7 +177,13 @@ impl flags::Resources {
 impl Limits {
     /// The limits of a new container.
     fn options(&self) -> anyhow::Result<Resources> {
-        let resources = self.resources.options()?;
+        // Docker's default, written out, is -1.
+        let swappiness = self.memory_swappiness.filter(|swappiness| *swappiness != -1);
+        let memory_swappiness = swappiness
+            .map(|swappiness| u64::try_from(swappiness).context("--memory-swappiness: from 0 to 100"))
+            .transpose()?;
+        let oom_kill_disable = self.oom_kill_disable;
+        let resources = Resources { memory_swappiness, oom_kill_disable, ..self.resources.options()? };
         if resources.memory_swap.is_some() && resources.memory.is_none() {
             bail!("--memory-swap counts memory and swap together: give --memory too");
         }

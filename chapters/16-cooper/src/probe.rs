@@ -83,7 +83,7 @@ impl Probe {
         let image = acquire::image(engine, image, self.flags.pull)?;
         let program = on_disk(place)?;
         let source = Source::Bind { path: program.to_path_buf(), create: false };
-        let mount = MountRequest { source, target: INSIDE.into(), read_only: true, propagation: None, owners: None };
+        let mount = MountRequest { read_only: true, ..MountRequest::new(source, INSIDE) };
         let mounts = options.mounts.iter().cloned().chain([mount]).collect();
         let entrypoint = Some(vec![INSIDE.to_owned()]);
         let container = engine.create(&image, CreateOptions { entrypoint, mounts, auto_remove: true, ..options })?;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args};
-use containers::{AttachOptions, Attachment, Container, ContainerId, CreateOptions, DetachKeys, Ended, Engine};
-use containers::{RemoveOptions, Running, StartOptions};
+use containers::{AttachOptions, AttachedStream, Attachment, Container, ContainerId, CreateOptions, DetachKeys, Ended};
+use containers::{Engine, RemoveOptions, Running, StartOptions, Stream};
 
 use crate::acquire;
 use crate::cli::Place;
@@ -75,6 +75,7 @@ impl Console {
         AttachOptions {
             interactive,
             keep_signals: !self.sig_proxy,
+            muted: Vec::new(),
             detach_keys: self.detach_keys.clone().unwrap_or_default(),
         }
     }
@@ -84,12 +85,16 @@ impl Run {
     /// Returns the container's exit code; 0 after `-d` and after the detach keys.
     // spine
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        let interactive = self.flags.interactive && !self.detach;
+        if self.detach && !self.flags.attach.is_empty() {
+            bail!("conflicting options: cannot specify both --attach and --detach");
+        }
+        let streams = self.streams();
+        let interactive = self.flags.interactive && streams.contains(&AttachedStream::Stdin);
         if interactive && self.flags.tty {
             needs_terminal()?;
         }
         let engine = place.engine()?;
-        let container = create(&engine, &self.flags, (&self.image, &self.command), interactive)?;
+        let container = create(&engine, &self.flags, (&self.image, &self.command), &streams)?;
         let id = container.id();
 
         // Attaching is part of starting: what the first instruction prints must not be lost.
@@ -107,15 +112,39 @@ impl Run {
             say!("{id}");
             return Ok(0);
         };
-        follow(&engine, id, attachment, &mut running, &self.console.options(interactive))
+        let options = AttachOptions { muted: muted(&streams), ..self.console.options(interactive) };
+        if options.muted.len() == 2 {
+            say!("{id}");
+        }
+        follow(&engine, id, attachment, &mut running, &options)
     }
+
+    /// The streams that this terminal is attached to.
+    fn streams(&self) -> Vec<AttachedStream> {
+        if self.detach { Vec::new() } else { streams(&self.flags) }
+    }
+}
+
+/// `-a`; without it both outputs, and with `-i` the input.
+fn streams(flags: &Flags) -> Vec<AttachedStream> {
+    if !flags.attach.is_empty() {
+        return flags.attach.clone();
+    }
+    let stdin = flags.interactive.then_some(AttachedStream::Stdin);
+    stdin.into_iter().chain([AttachedStream::Stdout, AttachedStream::Stderr]).collect()
+}
+
+/// The outputs that are not among them.
+fn muted(streams: &[AttachedStream]) -> Vec<Stream> {
+    let outputs = [(AttachedStream::Stdout, Stream::Stdout), (AttachedStream::Stderr, Stream::Stderr)];
+    outputs.into_iter().filter(|(attached, _)| !streams.contains(attached)).map(|(_, stream)| stream).collect()
 }
 
 impl Create {
     /// Prints the new container's id.
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        let container = create(&engine, &self.flags, (&self.image, &self.command), self.flags.interactive)?;
+        let container = create(&engine, &self.flags, (&self.image, &self.command), &streams(&self.flags))?;
         say!("{}", container.id());
         Ok(0)
     }
@@ -140,14 +169,15 @@ fn create(
     engine: &Engine,
     flags: &Flags,
     (name, command): (&str, &[String]),
-    stdin_once: bool,
+    streams: &[AttachedStream],
 ) -> anyhow::Result<Container> {
     let options = flags.options(name, command)?;
+    let stdin_once = options.interactive && streams.contains(&AttachedStream::Stdin);
     if let Some(path) = flags.cidfile.as_deref().filter(|path| path.exists()) {
         bail!("container ID file found, make sure the other container isn't running or delete {}", path.display());
     }
     let image = acquire::image(engine, name, flags.pull)?;
-    let container = engine.create(&image, CreateOptions { stdin_once, ..options })?;
+    let container = engine.create(&image, CreateOptions { stdin_once, attached: streams.to_vec(), ..options })?;
     if let Some(path) = &flags.cidfile {
         write_id(path, container.id())?;
     }

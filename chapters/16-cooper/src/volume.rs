@@ -1,6 +1,7 @@
 //! `volume`: directories that outlive containers.
 
 use clap::{Args, Subcommand};
+use containers::VolumeRequest;
 use serde_json::json;
 
 use crate::cli::Place;
@@ -8,6 +9,7 @@ use crate::failure::each;
 use crate::look::{json_only, print_documents};
 use crate::stdout::say;
 use crate::table::{Format, Listing, Rows};
+use crate::values;
 
 /// Manage volumes
 #[derive(Subcommand, Debug)]
@@ -19,6 +21,8 @@ pub(crate) enum Command {
     /// List volumes
     #[command(visible_alias = "list")]
     Ls(Ls),
+    /// Remove unused local volumes
+    Prune(crate::disk::PruneVolumes),
     /// Remove one or more volumes
     #[command(visible_alias = "remove")]
     Rm(Rm),
@@ -30,6 +34,7 @@ impl Command {
             Self::Create(command) => command.run(place),
             Self::Inspect(command) => command.run(place),
             Self::Ls(command) => command.run(place),
+            Self::Prune(command) => command.run(place),
             Self::Rm(command) => command.run(place),
         }
     }
@@ -39,8 +44,14 @@ impl Command {
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     /// Specify volume driver name
-    #[arg(short, long, default_value = "local", value_parser = ["local"])]
+    #[arg(short, long, default_value = containers::LOCAL)]
     driver: String,
+    /// Set driver specific options
+    #[arg(short, long = "opt", value_name = "NAME=VALUE")]
+    options: Vec<String>,
+    /// Set metadata for a volume
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
     /// The volume's name; a random one if none is given
     #[arg(value_name = "VOLUME")]
     name: Option<String>,
@@ -48,7 +59,13 @@ pub(crate) struct Create {
 
 impl Create {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        let (volume, _new) = place.engine()?.volumes().ensure(self.name.as_deref())?;
+        let request = VolumeRequest {
+            name: self.name.clone(),
+            driver: Some(self.driver.clone()),
+            options: values::labels(&self.options),
+            labels: values::labels(&self.label),
+        };
+        let (volume, _new) = place.engine()?.volumes().make(&request)?;
         say!("{}", volume.name);
         Ok(0)
     }
@@ -94,8 +111,9 @@ impl Ls {
                 say!("{}", volume.name);
                 continue;
             }
-            let mountpoint = engine.volumes().data(&volume.name);
-            let fields = json!({ "Driver": "local", "Mountpoint": mountpoint, "Name": volume.name, "Scope": "local" });
+            let mountpoint = engine.volumes().mount_point(&volume);
+            let fields =
+                json!({ "Driver": volume.driver, "Mountpoint": mountpoint, "Name": volume.name, "Scope": "local" });
             rows.add(fields, &std::collections::BTreeMap::new());
         }
         if !self.listing.quiet {

@@ -26,7 +26,7 @@ pub(super) fn finish(
     exchange: &mut Exchange,
     (restarts, ran): (&mut Restarts, Duration),
 ) -> (Option<Duration>, Option<Departure>) {
-    let oom_killed = launch::was_oom_killed(container.id());
+    let oom_killed = launch::was_oom_killed(engine, container.id());
     let event = |action: &str| Event::of(container, action);
     if oom_killed {
         engine.events().record(&event("oom"));

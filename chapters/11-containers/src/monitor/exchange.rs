@@ -71,7 +71,8 @@ pub(super) struct Exchange {
     outputs: Vec<Output>,
     input: Option<Input>,
     stdin_once: bool,
-    journal: Journal,
+    /// None where nothing is to be kept.
+    journal: Option<Journal>,
     attach: UnixListener,
     clients: Vec<Client>,
     services: Vec<Box<dyn Service>>,
@@ -99,7 +100,7 @@ impl Exchange {
     /// When a stream cannot be made non-blocking.
     pub(super) fn new(
         streams: Streams,
-        journal: Journal,
+        journal: Option<Journal>,
         (attach, control): (UnixListener, UnixListener),
         services: Vec<Box<dyn Service>>,
     ) -> Result<Self, CallError> {
@@ -148,7 +149,7 @@ impl Exchange {
 
     /// The log lines that a full disk cost.
     pub(super) fn finish_log(&mut self) -> u64 {
-        self.journal.finish()
+        self.journal.as_mut().map_or(0, Journal::finish)
     }
 
     /// Between two runs: serves for as long as `pause`, or until somebody does not want another run any more.
@@ -260,7 +261,7 @@ impl Exchange {
             Ok(0) => output.ended = true,
             Ok(read) => {
                 let (stream, piece) = (output.stream, &buffer[..read]);
-                self.journal.add(stream, piece);
+                self.journal.iter_mut().for_each(|journal| journal.add(stream, piece));
                 let header = framing::header(stream, read as u32);
                 let framed: &[&[u8]] = if self.terminal.is_some() { &[piece] } else { &[&header, piece] };
                 self.clients.iter_mut().for_each(|client| client.queue(framed));

@@ -18,17 +18,18 @@ use super::journal::Journal;
 use super::probe::Probe;
 use super::wiring::{Wiring, wire};
 use super::{ATTACH, CONTROL};
+use crate::devices::{self, Device};
 use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
 use crate::framing::Stream;
 use crate::id::ContainerId;
-use crate::lifecycle::cgroup;
 use crate::paths::INIT_FILE;
 use crate::record::{Container, Life, Status};
 use crate::sockets;
 use crate::spec::Plan;
 use crate::stack::Stack;
 use crate::user;
+use crate::volumes::MountPoint;
 
 /// A container that runs, and what its monitor holds of it.
 pub(super) struct Launched {
@@ -58,8 +59,11 @@ pub(super) fn launch(
     attached: Option<UnixStream>,
     size: Option<pty::Size>,
 ) -> Result<Launched> {
-    let spec = plan(engine, container)?;
+    let mut mounts = engine.lend_volumes(container)?;
+    let _until_it_is_made = engine.mount_parts(container.id(), &mut mounts)?;
+    let spec = plan(engine, container, &mounts)?;
     write_spec(container, &spec)?;
+    engine.note_cgroup(container)?;
     if container.record().stacking == Stacking::Overlay {
         empty_directory(&container.directory().join("work"))?;
     }
@@ -69,7 +73,8 @@ pub(super) fn launch(
 
     let run = container.run_directory();
     let listeners = (sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?);
-    let journal = Journal::open(&container.log_file())?;
+    let kept = container.record().options.log.retention()?;
+    let journal = kept.map(|kept| Journal::open(&container.log_file(), kept)).transpose()?;
     let (stdio, mut streams) = streams(container, size)?;
 
     let mut wiring = Wiring::default();
@@ -108,26 +113,47 @@ pub(super) fn launch(
 }
 
 /// The container's spec, with its user looked up in its own files as they are now.
-fn plan(engine: &Engine, container: &Container) -> Result<Spec> {
+fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result<Spec> {
     let record = container.record();
     let stack = Stack::of(container, engine.snapshots());
     let user = stack.look(|root| user::resolve(root, &record.settings.user, &record.options.groups))?;
+    let devices = found_devices(&record.options)?;
     let rootless = namespaces::rootless::is_rootless();
     Plan {
         id: container.id(),
         settings: &record.settings,
         options: &record.options,
         user,
-        mounts: &record.mounts,
+        mounts,
         files: container.directory(),
         network: engine.shared_network(container)?,
         rootless,
         can_limit: can_limit(),
         obtainable: privileges::CapSet::obtainable(),
         places: record.options.sharing.places(engine)?,
+        devices: &devices,
+        disks: devices::disks(&record.options.resources)?,
         kernel: kernel(),
     }
     .spec()
+}
+
+/// The devices that it gets: those that were asked for, and with `--privileged` all that whoever runs this may open.
+fn found_devices(options: &crate::options::CreateOptions) -> Result<Vec<Device>> {
+    let mut found = Vec::new();
+    for request in &options.devices {
+        found.extend(request.find()?);
+    }
+    if options.security.privileged {
+        let may = |device: &Device| {
+            let access = rustix::fs::Access::READ_OK;
+            !namespaces::rootless::is_rootless() || rustix::fs::access(&device.host, access).is_ok()
+        };
+        let named = |device: &Device| found.iter().any(|other: &Device| other.inside == device.inside);
+        let all: Vec<Device> = Device::all()?.into_iter().filter(|device| !named(device) && may(device)).collect();
+        found.extend(all);
+    }
+    Ok(found)
 }
 
 /// The spec, for readers and for `exec`. It is made anew at every start, so that it need not survive a power cut.
@@ -206,6 +232,6 @@ fn because(error: runtime::Error, container: &Container) -> Error {
 }
 
 /// Whether the kernel killed something in the container for want of memory. Asked before the cgroup goes.
-pub(super) fn was_oom_killed(id: &ContainerId) -> bool {
-    cgroup(id).is_ok_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0))
+pub(super) fn was_oom_killed(engine: &Engine, id: &ContainerId) -> bool {
+    engine.cgroup(id).is_ok_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0))
 }

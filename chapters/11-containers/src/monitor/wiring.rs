@@ -80,7 +80,8 @@ fn connect(engine: &Engine, container: &Container, pid: Pid, wiring: &mut Wiring
     let connections = wanted.connections();
     // Before anything is made: a port that somebody has is the likeliest reason not to go on.
     let family = engine.family(&connections)?;
-    let reservation = Reservation::take(&wanted.publish, family).doing("publish", container.name())?;
+    let wanted_ports = wanted.ports(&container.record().settings.exposed_ports)?;
+    let reservation = Reservation::take(&wanted_ports, family).doing("publish", container.name())?;
     for connection in &connections {
         wiring.endpoints.push(engine.join(container, pid, connection)?);
     }
@@ -103,7 +104,8 @@ fn reachable(endpoints: &[Endpoint]) -> Option<&Endpoint> {
 ///
 /// Where there is none, a container that asked for no port still runs, with its loopback alone.
 fn rootless(container: &Container, pid: Pid, wiring: &mut Wiring) -> Result<()> {
-    let ports = &container.record().options.network.publish;
+    let record = container.record();
+    let ports = &record.options.network.ports(&record.settings.exposed_ports)?;
     match network::rootless::attach(pid, ports) {
         Ok(helper) => wiring.helper = Some(helper),
         Err(error) if ports.is_empty() => {

@@ -21,7 +21,8 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use privileges::{CapSet, Identity};
 use serde_json::{Value, json};
 
-use crate::error::{Result, While as _};
+use crate::devices::{Device, DeviceRule, Disks};
+use crate::error::{Error, Result, While as _};
 use crate::id::ContainerId;
 use crate::networking::NetworkMode;
 use crate::options::{CreateOptions, Resources};
@@ -54,6 +55,10 @@ pub struct Plan<'a> {
     pub obtainable: CapSet,
     /// Namespaces that it shares.
     pub places: Places,
+    /// Devices of the machine that it gets.
+    pub devices: &'a [Device],
+    /// The numbers of the disks that its limits name.
+    pub disks: Disks,
     /// The running kernel: major and minor.
     pub kernel: (u32, u32),
 }
@@ -62,8 +67,15 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 /// Limits that make no sense together.
-pub(crate) fn limits(asked: &Resources) -> Result<LinuxResources> {
-    serde_json::from_value(resources::resources(asked, false)?).doing("make", "limits")
+pub(crate) fn limits(asked: &Resources, disks: &Disks) -> Result<LinuxResources> {
+    serde_json::from_value(resources::resources(asked, disks, false)?).doing("make", "limits")
+}
+
+/// The control group of a container: below the engine's own, or below the one that was asked for.
+pub(crate) fn group(id: &ContainerId, parent: Option<&str>) -> Result<CgroupPath> {
+    let Some(parent) = parent else { return CgroupPath::of_container(id.as_str()).doing("name", "cgroup") };
+    let bad = |error: cgroups::Error| Error::bad("--cgroup-parent", parent, error.to_string());
+    parent.parse().and_then(|parent: CgroupPath| parent.inside(id.as_str())).map_err(bad)
 }
 
 impl Plan<'_> {
@@ -74,11 +86,13 @@ impl Plan<'_> {
     pub fn spec(&self) -> Result<Spec> {
         let capabilities = confinement::capabilities(&self.options.security, self.obtainable)?;
         let (masked, read_only) = confinement::hidden_paths(&self.options.security);
-        let cgroup = CgroupPath::of_container(self.id.as_str()).doing("name", "cgroup")?;
+        let cgroup = group(self.id, self.options.cgroup_parent.as_deref())?;
+        let limits = resources::resources(&self.options.resources, &self.disks, self.can_limit)?;
         let hostname = (self.places.uts == Found::New).then_some(&self.settings.hostname);
         let document = json!({
             "ociVersion": "1.2.0",
             "hostname": hostname,
+            "domainname": self.options.domainname,
             "annotations": (!self.options.annotations.is_empty()).then_some(&self.options.annotations),
             "root": { "path": "rootfs", "readonly": self.options.read_only },
             "process": self.process(&json!({
@@ -89,7 +103,8 @@ impl Plan<'_> {
             "linux": {
                 "cgroupsPath": cgroup.as_str(),
                 "namespaces": self.namespaces(),
-                "resources": resources::resources(&self.options.resources, self.can_limit)?,
+                "devices": self.nodes(),
+                "resources": self.with_device_rules(limits),
                 "sysctl": self.options.sysctls,
                 "seccomp": confinement::seccomp(&self.options.security, capabilities, self.kernel)?,
                 "maskedPaths": masked,
@@ -128,6 +143,28 @@ impl Plan<'_> {
         init.into_iter().flatten().chain(self.settings.args()).collect()
     }
 
+    /// The device nodes beside those that every container has; without root they are mounted instead.
+    fn nodes(&self) -> Option<Vec<Value>> {
+        let made = !self.rootless && !self.devices.is_empty();
+        made.then(|| self.devices.iter().map(Device::document).collect())
+    }
+
+    /// The limits with what the devices' control group is told. Without root there is none to tell: the nodes' own
+    /// permissions decide.
+    fn with_device_rules(&self, mut limits: Value) -> Value {
+        let mut rules: Vec<Value> = self.devices.iter().map(Device::rule).collect();
+        rules.extend(self.options.device_rules.iter().map(DeviceRule::document));
+        if self.options.security.privileged {
+            rules = vec![DeviceRule::any().document()];
+        }
+        if !rules.is_empty() && !self.rootless {
+            // What is not allowed by one of them is forbidden.
+            rules.insert(0, json!({ "allow": false, "access": "rwm" }));
+            limits["devices"] = json!(rules);
+        }
+        limits
+    }
+
     /// Every namespace is the container's own, but for those that are shared on request.
     ///
     /// There is no user namespace: a rootless engine is in one already, together with its containers.
@@ -142,15 +179,9 @@ impl Plan<'_> {
             (_, Some(path)) => Some(json!({ "type": "network", "path": path })),
             (_, None) => at("network", Found::New),
         };
-        let Places { pid, ipc, uts } = self.places;
-        let all = [
-            at("mount", Found::New),
-            at("pid", pid),
-            at("uts", uts),
-            at("ipc", ipc),
-            at("cgroup", Found::New),
-            network,
-        ];
+        let Places { pid, ipc, uts, cgroup } = self.places;
+        let all =
+            [at("mount", Found::New), at("pid", pid), at("uts", uts), at("ipc", ipc), at("cgroup", cgroup), network];
         all.into_iter().flatten().collect()
     }
 }

@@ -32,6 +32,10 @@ pub(super) fn mounts(plan: &Plan<'_>) -> Result<Vec<Value>> {
         let file = plan.files.join(crate::paths::INIT_FILE);
         mounts.push(bind(&file, Path::new(INIT), &["bind", "rprivate", "ro", "nosuid", "nodev"]));
     }
+    if plan.rootless {
+        // No node can be made without root: the machine's own is mounted.
+        mounts.extend(plan.devices.iter().map(|device| bind(&device.host, &device.inside, &["bind", "rprivate"])));
+    }
     let mut asked: Vec<&MountPoint> = plan.mounts.iter().collect();
     asked.sort_by_key(|mount| mount.target.components().count());
     mounts.extend(asked.into_iter().map(|mount| owned(mount, requested(mount), plan)));

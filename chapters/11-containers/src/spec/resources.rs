@@ -1,7 +1,10 @@
 //! Limits: from Docker's flags to the OCI's numbers.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
 
+use crate::devices::Disks;
 use crate::error::{Error, Result};
 use crate::options::Resources;
 
@@ -15,13 +18,16 @@ const LEAST_MEMORY: u64 = 6 << 20;
 const PERIOD: u64 = 100_000;
 
 /// `linux.resources`. `can_limit` says whether limits that nobody asked for can be set here.
-pub(super) fn resources(asked: &Resources, can_limit: bool) -> Result<Value> {
+pub(super) fn resources(asked: &Resources, disks: &Disks, can_limit: bool) -> Result<Value> {
     let mut resources = Map::new();
     if let Some(memory) = memory(asked)? {
         resources.insert("memory".into(), memory);
     }
     if let Some(cpu) = cpu(asked)? {
         resources.insert("cpu".into(), cpu);
+    }
+    if let Some(io) = block_io(asked, disks)? {
+        resources.insert("blockIO".into(), io);
     }
     let pids = match asked.pids_limit {
         Some(limit) if limit <= 0 => None,
@@ -33,8 +39,55 @@ pub(super) fn resources(asked: &Resources, can_limit: bool) -> Result<Value> {
     Ok(Value::Object(resources))
 }
 
-/// Docker's rule for swap: `--memory-swap` counts memory and swap together; absent, it is twice the memory.
+/// What may be taken of disks. Each has been looked up.
+fn block_io(asked: &Resources, disks: &Disks) -> Result<Option<Value>> {
+    let mut io = Map::new();
+    let weight = |option: &'static str, weight: u16| match weight {
+        0 | 10..=1000 => Ok(weight),
+        other => Err(Error::bad(option, other.to_string(), "a weight is from 10 to 1000, or 0 for none")),
+    };
+    let numbered = |path: &PathBuf, mut entry: Value| {
+        let (major, minor) = disks.get(path).copied().unwrap_or_default();
+        (entry["major"], entry["minor"]) = (major.into(), minor.into());
+        entry
+    };
+    if let Some(wanted) = asked.blkio_weight {
+        io.insert("weight".into(), json!(weight("--blkio-weight", wanted)?));
+    }
+    let mut weights = Vec::new();
+    for disk in &asked.blkio_weight_devices {
+        let weight = weight("--blkio-weight-device", disk.weight)?;
+        weights.push(numbered(&disk.path, json!({ "weight": weight })));
+    }
+    if !weights.is_empty() {
+        io.insert("weightDevice".into(), json!(weights));
+    }
+    for (_, field, rates) in asked.disk_rates() {
+        let entries: Vec<Value> = rates.iter().map(|disk| numbered(&disk.path, json!({ "rate": disk.rate }))).collect();
+        if !entries.is_empty() {
+            io.insert(field.into(), json!(entries));
+        }
+    }
+    Ok((!io.is_empty()).then_some(Value::Object(io)))
+}
+
+/// What is about memory, each where it was asked for.
 fn memory(asked: &Resources) -> Result<Option<Value>> {
+    let mut memory = limit_memory(asked)?.unwrap_or_else(|| json!({}));
+    if let Some(swappiness) = asked.memory_swappiness {
+        if swappiness > 100 {
+            return Err(Error::bad("--memory-swappiness", swappiness.to_string(), "from 0 to 100"));
+        }
+        memory["swappiness"] = json!(swappiness);
+    }
+    if asked.oom_kill_disable {
+        memory["disableOOMKiller"] = json!(true);
+    }
+    Ok(memory.as_object().is_some_and(|memory| !memory.is_empty()).then_some(memory))
+}
+
+/// Docker's rule for swap: `--memory-swap` counts memory and swap together; absent, it is twice the memory.
+fn limit_memory(asked: &Resources) -> Result<Option<Value>> {
     let Some(limit) = asked.memory else {
         let reservation = asked.memory_reservation.map(|bytes| json!({ "reservation": bytes }));
         return match asked.memory_swap {
@@ -88,5 +141,7 @@ fn cpu(asked: &Resources) -> Result<Option<Value>> {
     cpu.extend(asked.cpu_shares.map(|shares| ("shares".to_owned(), json!(shares))));
     cpu.extend(asked.cpuset_cpus.as_ref().map(|cpus| ("cpus".to_owned(), json!(cpus))));
     cpu.extend(asked.cpuset_mems.as_ref().map(|mems| ("mems".to_owned(), json!(mems))));
+    cpu.extend(asked.cpu_rt_period.map(|period| ("realtimePeriod".to_owned(), json!(period))));
+    cpu.extend(asked.cpu_rt_runtime.map(|runtime| ("realtimeRuntime".to_owned(), json!(runtime))));
     Ok((!cpu.is_empty()).then_some(Value::Object(cpu)))
 }

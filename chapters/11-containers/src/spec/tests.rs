@@ -24,6 +24,8 @@ fn spec(options: &CreateOptions, mounts: &[MountPoint]) -> Result<Value> {
         can_limit: true,
         obtainable: CapSet::all(),
         places: Places::default(),
+        devices: &[],
+        disks: Disks::default(),
         kernel: (6, 18),
     };
     let mut spec = serde_json::to_value(plan.spec()?).unwrap();
@@ -106,6 +108,10 @@ fn what_was_asked_for_is_mounted_last_and_parents_first() {
         read_only: source == "/ro",
         propagation: None,
         owners: None,
+        subpath: None,
+        no_copy: false,
+        lent: false,
+        driver: None,
     };
     let mounts = [
         mount(MountKind::Bind, "/ro", "/data/deep"),
@@ -128,6 +134,10 @@ fn owners_on_disk_become_the_container_s_user() {
         read_only: false,
         propagation: None,
         owners: Some(crate::owners::Owners::Of { uid: 1000, gid: 100 }),
+        subpath: None,
+        no_copy: false,
+        lent: false,
+        driver: None,
     };
     let spec = spec(&CreateOptions::default(), &[mount]).unwrap();
     let mount = spec["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/data").unwrap();
