@@ -24,6 +24,8 @@ pub fn student(workspace: &Workspace, to: &Path, book: bool) -> Result<usize> {
     let exercises = starter::init(workspace, to)?;
     // Where the solutions lie is none of the class's business.
     fs::remove_file(to.join(crate::workspace::MARK).join("origin")).context("cannot remove .lab/origin")?;
+    // The students' machines may be others than this one: theirs is built from the sources.
+    fs::remove_file(to.join(crate::workspace::MARK).join("program")).context("cannot remove .lab/program")?;
     let mut vendor = cargo(to, &to.join("target"));
     let vendor = vendor.args(["vendor", "--quiet", "--locked", "--versioned-dirs", "vendor"]);
     let output = vendor.output().context("cannot run cargo: is it installed?")?;

@@ -16,13 +16,14 @@
 //! 8. [`verdict`]: the outcome, told in the reader's words.
 //! 9. [`check`]: build, ask, judge.
 //! 10. [`progress`] and [`watch`]: how far a reader has come, and the loop that goes along.
-//! 11. [`verify`] and [`export`]: for authors and instructors.
+//! 11. [`verify`], [`export`] and [`grade`]: for authors and instructors.
 //! 12. [`doctor`]: what this machine can run.
 
 pub mod check;
 pub mod doctor;
 pub mod exercise;
 pub mod export;
+pub mod grade;
 pub mod hole;
 pub mod observation;
 pub mod progress;

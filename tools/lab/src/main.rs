@@ -3,10 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use lab::exercise::Exercise;
+use lab::grade::engine::{Bounds, Engine};
+use lab::grade::{self, Rules, report};
 use lab::progress::Progress;
 use lab::verdict::Verdict;
 use lab::workspace::Workspace;
@@ -16,7 +20,7 @@ use lab::{check, doctor, export, hole, sandbox, starter, verify, watch};
 ///
 /// Without a command: watch. Checks the current exercise whenever you save, until you press q.
 #[derive(Debug, Parser)]
-#[command(name = "lab")]
+#[command(name = "lab", version)]
 struct Arguments {
     /// Work in the workspace at DIR instead of the current directory's.
     #[arg(short = 'C', long, value_name = "DIR", default_value = ".", global = true)]
@@ -66,6 +70,8 @@ enum Command {
         #[arg(long)]
         no_book: bool,
     },
+    /// For instructors: check many submissions at once, each in a container of its own.
+    Grade(Grade),
     /// The starter again; your version is saved.
     Reset { name: String },
     /// For authors: does each check catch what it says it catches?
@@ -83,6 +89,41 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },
+}
+
+/// What to grade, and how.
+#[derive(Debug, Args)]
+struct Grade {
+    /// The directories that were handed in: workspaces of `lab init` or `lab export`.
+    #[arg(required = true, value_name = "DIR")]
+    submissions: Vec<PathBuf>,
+    /// Only this exercise; may be given again. All exercises count, unless some are named.
+    #[arg(long, value_name = "NAME")]
+    exercise: Vec<String>,
+    /// Only this chapter's exercises; may be given again.
+    #[arg(long, value_name = "NUMBER")]
+    chapter: Vec<u32>,
+    /// A table for a spreadsheet: one row a submission.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Everything, with the messages, under the exercises' stable ids.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// For whatever shows test results.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// The longest that one submission may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    patience: u64,
+    /// How many at once; as many as there are processors, unless said otherwise.
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<usize>,
+    /// What bounds memory, processes and processor time.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "groups")]
+    bounds: Bounds,
+    /// The engine that makes the containers; `cooper` beside this program, unless said otherwise.
+    #[arg(long, value_name = "PROGRAM")]
+    engine: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -115,7 +156,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Init { dir } => {
             let exercises = starter::init(&workspace, dir)?;
             println!("{} is yours: {} to fill in.", dir.display(), holes(exercises.len()));
-            println!("Begin with:  cd {} && cargo run -q -p lab -- next", dir.display());
+            println!("Begin with:  cd {} && ./lab next", dir.display());
         }
         Command::List => list(&workspace)?,
         Command::Next => next(&workspace)?,
@@ -136,8 +177,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
                 holes(count),
                 if *no_book { "" } else { ", the book" }
             );
-            println!("It builds with no network:  cd {} && cargo run -q -p lab -- next", student.display());
+            println!("It builds with no network:  cd {} && ./lab next", student.display());
         }
+        Command::Grade(grade) => grade_all(&workspace, grade)?,
         Command::Verify { names, messages } => return verify_all(&workspace, names, *messages),
         Command::Doctor | Command::Inside { .. } => {}
     }
@@ -179,8 +221,9 @@ fn show(workspace: &Workspace, exercise: &Exercise) -> Result<()> {
     println!("{}: {}\n{}:{}\n", exercise.id, exercise.title, exercise.source().display(), hole.line);
     // In a reader's workspace the body is theirs; here it is the solution, which `show` keeps to itself.
     println!("{}...}}", &text[hole.item.start..hole.body.start]);
+    let lab = if workspace.is_readers() { "./lab" } else { "lab" };
     println!(
-        "\n`lab hint {0}` helps; `lab check {0}` asks the kernel; `lab` alone checks whenever you save.",
+        "\n`{lab} hint {0}` helps; `{lab} check {0}` asks the kernel; `{lab}` alone checks whenever you save.",
         exercise.id
     );
     Ok(())
@@ -239,6 +282,45 @@ fn check_all(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
         }
     }
     Ok(if passed == exercises.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn grade_all(workspace: &Workspace, arguments: &Grade) -> Result<()> {
+    let named = |exercise: &Exercise| {
+        let all = arguments.exercise.is_empty() && arguments.chapter.is_empty();
+        all || arguments.exercise.contains(&exercise.id) || arguments.chapter.contains(&exercise.number())
+    };
+    for name in &arguments.exercise {
+        workspace.exercise(name)?;
+    }
+    let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("cooper"));
+    let program = arguments.engine.clone().map_or_else(beside, Ok).context("cannot find the engine")?;
+    let rules = Rules {
+        exercises: workspace.exercises()?.into_iter().filter(named).collect(),
+        engine: Engine::new(program, workspace.root().join("target/lab-grade/engine"), arguments.bounds)?,
+        jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
+        patience: Duration::from_secs(arguments.patience),
+    };
+    eprintln!("building what all submissions have in common: minutes the first time, seconds later");
+    let count = arguments.submissions.len();
+    let done = AtomicUsize::new(0);
+    let seen = |graded: &grade::Graded| {
+        eprintln!("[{}/{count}] {}", done.fetch_add(1, Ordering::Relaxed) + 1, report::line(graded));
+    };
+    let graded = grade::grade(workspace, &arguments.submissions, &rules, seen)?;
+    for one in &graded {
+        println!("{}", report::line(one));
+    }
+    let reports = [
+        (&arguments.csv, report::csv as fn(&[grade::Graded]) -> String),
+        (&arguments.json, report::json),
+        (&arguments.junit, report::junit),
+    ];
+    for (path, write) in reports {
+        if let Some(path) = path {
+            std::fs::write(path, write(&graded)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn verify_all(workspace: &Workspace, names: &[String], messages: bool) -> Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,10 +26,7 @@ pub fn init(from: &Workspace, to: &Path) -> Result<Vec<Exercise>> {
     }
     let exercises = from.exercises()?;
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    lay_out(to, &sources(from)?)?;
-    for exercise in &exercises {
-        punch(to, exercise)?;
-    }
+    lay_out(to, &starters(from, &exercises)?)?;
     fs::create_dir_all(to.join(MARK)).context("cannot make .lab")?;
     fs::write(to.join(MARK).join("README"), "`lab` keeps your saved answers here.\n")
         .context("cannot write to .lab")?;
@@ -36,8 +34,26 @@ pub fn init(from: &Workspace, to: &Path) -> Result<Vec<Exercise>> {
     let origin = from.root().to_string_lossy();
     fs::write(to.join(MARK).join("origin"), format!("{origin}\n")).context("cannot write to .lab")?;
     fs::write(to.join(MARK).join(".gitignore"), "*\n").context("cannot write to .lab")?;
+    install(to)?;
     commit(to, "Start: the sources, with holes")?;
     Ok(exercises)
+}
+
+/// Calls the lab of a workspace.
+const SCRIPT: &str = "#!/bin/sh
+# The lab of this workspace: the program that made it, or, where that does not run, one that is built from its sources.
+here=$(dirname \"$0\")
+program=$here/.lab/program
+\"$program\" --version >/dev/null 2>&1 && exec \"$program\" -C \"$here\" \"$@\"
+exec cargo run --quiet --manifest-path \"$here/Cargo.toml\" -p lab -- -C \"$here\" \"$@\"
+";
+
+/// Puts `./lab` into a workspace. It keeps this very program, so that nobody waits for it to be built a second time.
+fn install(to: &Path) -> Result<()> {
+    let this = std::env::current_exe().context("cannot find this program")?;
+    fs::copy(&this, to.join(MARK).join("program")).context("cannot copy this program to .lab")?;
+    fs::write(to.join("lab"), SCRIPT).context("cannot write ./lab")?;
+    fs::set_permissions(to.join("lab"), fs::Permissions::from_mode(0o755)).context("cannot make ./lab executable")
 }
 
 /// Puts the starter's body back and keeps the reader's answer; gives the file where it was saved.
@@ -93,6 +109,31 @@ pub fn sources(from: &Workspace) -> Result<Sources> {
         }
     }
     Ok(sources)
+}
+
+/// The [`sources`], in which each of these exercises is a hole.
+///
+/// # Errors
+/// As for [`sources`], or a hole is not where its `lab.toml` says.
+pub fn starters(from: &Workspace, exercises: &[Exercise]) -> Result<Sources> {
+    let mut sources = sources(from)?;
+    for exercise in exercises {
+        rewrite(&mut sources, exercise, |_| Ok(exercise.starter()))?;
+    }
+    Ok(sources)
+}
+
+/// Gives the exercise's function another body, which `body` makes from the one that is there.
+///
+/// # Errors
+/// The hole is not where its `lab.toml` says, or `body` fails.
+pub fn rewrite(files: &mut Sources, exercise: &Exercise, body: impl Fn(&str) -> Result<String>) -> Result<()> {
+    let path = exercise.source();
+    let bytes = files.get_mut(&path).with_context(|| format!("no file {}", path.display()))?;
+    let text = String::from_utf8(bytes.clone()).with_context(|| format!("in {}", path.display()))?;
+    let hole = hole::find(&text, &exercise.id).with_context(|| format!("in {}", path.display()))?;
+    *bytes = hole::fill(&text, &hole, &body(&text[hole.body.clone()])?).into_bytes();
+    Ok(())
 }
 
 /// Writes the sources below `to`, and removes sources that are not among them. Files that are right already are left

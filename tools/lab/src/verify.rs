@@ -26,7 +26,6 @@ use anyhow::{Context, Result, ensure};
 
 use crate::check::{ask, cargo, lacking, programs};
 use crate::exercise::Exercise;
-use crate::hole;
 use crate::starter;
 use crate::verdict::Verdict;
 use crate::workspace::Workspace;
@@ -133,19 +132,10 @@ fn variable(id: &str) -> String {
 /// Compiles the starters, then the sources with all bodies, and gives the programs by name.
 fn build(workspace: &Workspace, place: &Path, exercises: &[Exercise]) -> Result<BTreeMap<String, PathBuf>> {
     let (starters, bodies, target) = (place.join("starters"), place.join("bodies"), place.join("target"));
-    let mut starter_files = starter::sources(workspace)?;
-    let mut body_files = starter_files.clone();
+    let starter_files = starter::starters(workspace, exercises)?;
+    let mut body_files = starter::sources(workspace)?;
     for exercise in exercises {
-        let path = exercise.source();
-        let edit = |files: &mut starter::Sources, body: &dyn Fn(&str) -> Result<String>| -> Result<()> {
-            let text = files.get_mut(&path).with_context(|| format!("no file {}", path.display()))?;
-            let source = String::from_utf8(text.clone()).with_context(|| format!("in {}", path.display()))?;
-            let hole = hole::find(&source, &exercise.id).with_context(|| format!("in {}", path.display()))?;
-            *text = hole::fill(&source, &hole, &body(&source[hole.body.clone()])?).into_bytes();
-            Ok(())
-        };
-        edit(&mut starter_files, &|_| Ok(exercise.starter()))?;
-        edit(&mut body_files, &|reference| all_bodies(exercise, reference))?;
+        starter::rewrite(&mut body_files, exercise, |reference| all_bodies(exercise, reference))?;
     }
     starter::lay_out(&starters, &starter_files)?;
     starter::lay_out(&bodies, &body_files)?;
