@@ -37,9 +37,10 @@ fn main() {
 /// before the command line is read, if a word there may be a command that needs it. A story would lose its first line: then
 /// the command comes first.
 fn protect_early() -> Result<(), process::CallError> {
-    let word = |wanted: &[&str]| std::env::args().skip(1).any(|word| wanted.iter().any(|wanted| word == *wanted));
-    let told = std::env::args().any(|word| word.starts_with("--explain") || word == "--debug");
-    if !told && word(&["create", "run", "exec"]) { rootfs::self_exe::protect() } else { Ok(()) }
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let told = words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--explain") || word == "--debug");
+    let starts = words.iter().any(|word| ["create", "run", "exec"].iter().any(|command| word == command));
+    if starts && !told { rootfs::self_exe::protect() } else { Ok(()) }
 }
 
 fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
