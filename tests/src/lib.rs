@@ -10,7 +10,7 @@
 //! 2. [`rules`]: one rule of the house a file; each takes sources and gives back [`Breach`]es.
 //! 3. [`leaks`]: a picture of the kernel's objects before and after, and what was left.
 //! 4. [`engine`]: the built binaries, a root of their own, and an ordinary user to run them as.
-//! 5. [`peers`]: the rest of the world: a registry, skopeo, podman, buildah, each with a store of its own.
+//! 5. [`peers`]: the rest of the world: a registry, skopeo, podman, buildah, each with a store of its own, beside an engine.
 //! 6. [`deeds`]: lines for a program, done with two runtimes, and what differed.
 //! 7. [`hosts`]: those that call an OCI runtime: podman, containerd, dockerd, each in a corner of its own.
 //! 8. [`comparison`]: commands that mean the same to docker, and what docker said.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::engine::{Said, run};
+use crate::engine::{Cooper, Said, Who, run};
 
 /// A server that a test started; it ends with the test.
 #[derive(Debug)]
@@ -161,5 +161,43 @@ impl Containers {
         self.buildah(&["commit", "--quiet", "--rm", container, "busybox:1"]).ok();
         let target = format!("docker://{address}/busybox:1");
         self.buildah(&["push", "--quiet", "--tls-verify=false", "busybox:1", &target]).ok();
+    }
+}
+
+/// What most tests of interoperability begin with: an engine, and beside it a registry with somebody else's image.
+#[derive(Debug)]
+pub struct Beside {
+    /// The engine.
+    pub cooper: Cooper,
+    /// Debian's registry.
+    pub registry: Server,
+    /// The other programs.
+    pub peers: Containers,
+    /// Where registry and programs keep their things.
+    pub place: tempfile::TempDir,
+    /// The image's name in the registry: a busybox, put together by buildah.
+    pub busybox: String,
+}
+
+impl Beside {
+    /// Whether everything that it takes is here; what is missing is said.
+    pub fn able() -> bool {
+        ["docker-registry", "buildah", "busybox"].iter().all(|name| process::needs::program(name))
+            && process::needs::root()
+    }
+
+    /// Starts all of it; the engine runs as `who`.
+    ///
+    /// # Errors
+    /// One of the programs does not start.
+    pub fn new(who: Who) -> Result<Self> {
+        // First: other tests wait here for their turn, and their registries need not.
+        let cooper = Cooper::new(who)?;
+        let place = tempfile::tempdir().context("no temporary directory")?;
+        let registry = Server::docker_registry(place.path())?;
+        let peers = Containers::new(place.path())?;
+        peers.push_busybox(registry.address());
+        let busybox = format!("{}/busybox:1", registry.address());
+        Ok(Self { cooper, registry, peers, place, busybox })
     }
 }

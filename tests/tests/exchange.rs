@@ -9,7 +9,7 @@ use std::process::Command;
 use layers::Digest;
 use process::needs;
 use tests::engine::{Cooper, Who, run};
-use tests::peers::{Containers, Server};
+use tests::peers::{Beside, Containers};
 
 fn all_there(programs: &[&str]) -> bool {
     needs::root() && programs.iter().all(|name| needs::program(name))
@@ -67,14 +67,10 @@ fn images_of_all_tools_and_forms_run_here_and_go_back_unchanged() {
     if !all_there(&["docker-registry", "skopeo", "podman", "buildah", "umoci", "busybox"]) {
         return;
     }
-    let (cooper, place) = (Cooper::new(Who::Caller).unwrap(), tempfile::tempdir().unwrap());
-    let registry = Server::docker_registry(place.path()).unwrap();
-    let peers = Containers::new(place.path()).unwrap();
+    let Beside { cooper, registry, peers, place, busybox } = Beside::new(Who::Caller).unwrap();
     let address = registry.address();
-    peers.push_busybox(address);
     let remote = |name: &str| format!("docker://{address}/{name}:1");
     push_forms(&peers, place.path(), address);
-    let busybox = format!("{address}/busybox:1");
     peers.podman(&["pull", "--quiet", "--tls-verify=false", &busybox]).ok();
     peers.podman(&["push", "--quiet", "--tls-verify=false", &busybox, &remote("podman")]).ok();
     let layout = place.path().join("layout").display().to_string();
@@ -133,11 +129,8 @@ fn docker_runs_what_cooper_pushed_and_the_other_way_round() {
     if !all_there(&["docker-registry", "skopeo", "buildah", "busybox", "dockerd", "docker", "unshare", "ip"]) {
         return;
     }
-    let (cooper, place) = (Cooper::new(Who::Caller).unwrap(), tempfile::tempdir().unwrap());
-    let registry = Server::docker_registry(place.path()).unwrap();
-    let peers = Containers::new(place.path()).unwrap();
-    peers.push_busybox(registry.address());
-    let back = there_and_back(&cooper, &peers, &format!("{}/busybox:1", registry.address()));
+    let Beside { cooper, registry, peers, place, busybox } = Beside::new(Who::Caller).unwrap();
+    let back = there_and_back(&cooper, &peers, &busybox);
     let theirs = format!("{}/docker:1", registry.address());
     let said = with_docker(place.path(), &back, &theirs);
     assert!(said.contains("with docker\n"), "{said}");

@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use process::needs;
-use tests::engine::{Cooper, Said, Who};
-use tests::peers::{Containers, Server, free_address};
+use tests::engine::{Cooper, Said, Who, run};
+use tests::peers::{Beside, Containers, Server, free_address};
 
 fn able() -> bool {
-    ["docker-registry", "buildah", "busybox", "htpasswd"].iter().all(|name| needs::program(name)) && needs::root()
+    Beside::able() && needs::program("htpasswd")
 }
 
 /// Debian's registry, which lets in `me` with `secret` and nobody else.
@@ -26,6 +28,9 @@ fn private_registry(directory: &std::path::Path) -> Server {
     fs::write(directory.join("private.yml"), text).unwrap();
     Server::start(Command::new("docker-registry").arg("serve").arg(directory.join("private.yml")), address).unwrap()
 }
+
+/// What the image says that is made in the course of the day.
+const SAID: &str = "snake 3 for 7:8\nof buildah by me\n";
 
 struct Day {
     cooper: Cooper,
@@ -54,24 +59,51 @@ impl Day {
     }
 }
 
+/// Pushes an image as languages have them, `ADDRESS/snake:3`: on busybox a layer with a library and one with an
+/// interpreter, an environment, a user, an entrypoint that is not the command.
+fn push_language(peers: &Containers, place: &Path, address: &str) -> String {
+    let here = place.join("containers");
+    fs::write(here.join("library"), "echo \"snake $SNAKE for $(id -u):$(id -g)\"\n").unwrap();
+    fs::write(here.join("snake"), "#!/bin/sh\n. /lib/library\n. \"$1\"\n").unwrap();
+    fs::set_permissions(here.join("snake"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(here.join("hello"), "echo hello\n").unwrap();
+    let mut base = "busybox:1".to_owned();
+    for (image, copied) in [("library", ["library", "/lib/library"]), ("snake", ["snake", "/bin/snake"])] {
+        let container = peers.buildah(&["from", &base]).ok();
+        let container = container.trim();
+        peers.buildah(&["copy", "--quiet", container, copied[0], copied[1]]).ok();
+        if image == "snake" {
+            peers.buildah(&["copy", "--quiet", container, "hello", "/hello"]).ok();
+            let how = ["--env", "SNAKE=3", "--user", "7:8", "--entrypoint", "[\"snake\"]", "--cmd", "/hello"];
+            peers.buildah(&[&["config"], &how[..], &[container]].concat()).ok();
+        }
+        peers.buildah(&["commit", "--quiet", "--rm", container, image]).ok();
+        base = image.to_owned();
+    }
+    peers.buildah(&["push", "--quiet", "--tls-verify=false", "snake", &format!("docker://{address}/snake:3")]).ok();
+    format!("{address}/snake:3")
+}
+
 fn a_day(who: Who) {
-    let day = Day { cooper: Cooper::new(who).unwrap() };
-    let place = tempfile::tempdir().unwrap();
-    let public = Server::docker_registry(place.path()).unwrap();
-    Containers::new(place.path()).unwrap().push_busybox(public.address());
+    let Beside { cooper, registry: public, peers, place, .. } = Beside::new(who).unwrap();
+    let base = push_language(&peers, place.path(), public.address());
+    let day = Day { cooper };
     let private = private_registry(place.path());
-    let base = format!("{}/busybox:1", public.address());
     let mine = format!("{}/me/app:1", private.address());
 
     assert!(day.login(private.address(), "wrong").fails(1).contains("401"));
     assert!(day.login(private.address(), "secret").ok().contains("Login Succeeded"));
 
     day.run(&["pull", "-q", &base]).ok();
-    let run = ["run", "--name", "work", "--network", "none", &base, "sh", "-c", "echo 'echo I am $0 of $FROM' > /app"];
+    let said = day.run(&["run", "--rm", "--network", "none", &base]).ok();
+    assert_eq!(said, "snake 3 for 7:8\nhello\n");
+    let write = "echo 'echo of $FROM by $BY' > /app";
+    let run = ["run", "--name", "work", "--network", "none", "-u", "0", "--entrypoint", "sh", &base, "-c", write];
     day.run(&run).ok();
-    let change = "CMD [\"sh\", \"/app\"]";
-    let id = day.run(&["commit", "-m", "it works", "-a", "me", "-c", change, "-c", "ENV BY=me", "work", "app"]).ok();
-    assert_eq!(day.run(&["run", "--rm", "--network", "none", "app"]).ok(), "I am /app of buildah\n");
+    let changes = ["ENTRYPOINT [\"snake\"]", "CMD [\"/app\"]", "USER 7:8", "ENV BY=me"];
+    let changes: Vec<&str> = changes.iter().flat_map(|change| ["-c", change]).collect();
+    let id = day.run(&[&["commit", "-m", "it works", "-a", "me"], &changes[..], &["work", "app"]].concat()).ok();
+    assert_eq!(day.run(&["run", "--rm", "--network", "none", "app"]).ok(), SAID);
     let history = day.run(&["history", "app"]).ok();
     assert!(history.lines().nth(1).unwrap().ends_with("it works"), "{history}");
 
@@ -82,10 +114,7 @@ fn a_day(who: Who) {
     assert!(said.contains(&format!("Deleted: {}", id.trim())), "{said}");
     assert_eq!(day.run(&["images", "-q"]).ok(), "");
 
-    assert_eq!(
-        day.run(&["run", "--rm", "--network", "none", "--pull", "always", &mine]).ok(),
-        "I am /app of buildah\n"
-    );
+    assert_eq!(day.run(&["run", "--rm", "--network", "none", "--pull", "always", &mine]).ok(), SAID);
     assert_eq!(day.run(&["images", "-q", "--no-trunc"]).ok(), id, "what comes back is what was pushed");
 
     carried(&day, &mine);
@@ -106,7 +135,7 @@ fn carried(day: &Day, image: &str) {
     assert!(save.wait().unwrap().success());
     let mut there = day.command(&["run", "--rm", "--network", "none", "--pull", "never", image]);
     let there = tests::engine::run(there.env("COOPER_ROOT", &elsewhere)).unwrap();
-    assert_eq!(there.ok(), "I am /app of buildah\n");
+    assert_eq!(there.ok(), SAID);
     let mut prune = day.command(&["system", "prune", "-af"]);
     tests::engine::run(prune.env("COOPER_ROOT", &elsewhere)).unwrap().ok();
 }
@@ -134,6 +163,94 @@ fn a_day_of_an_ordinary_user() {
     if able() && needs::account("learner") && needs::user_namespaces() {
         a_day(Who::Learner);
     }
+}
+
+/// Each deed with an image is in the journal, in docker's words: recorded from docker 20.10 doing the same.
+#[test]
+fn what_happens_to_images_is_in_the_journal_as_docker_says_it() {
+    if !Beside::able() {
+        return;
+    }
+    let Beside { cooper, registry: _registry, busybox, place: _place, .. } = Beside::new(Who::Caller).unwrap();
+    let mine = busybox.replace("busybox", "mine");
+    let archive = cooper.work().join("saved.tar").display().to_string();
+    cooper.run(&["pull", "-q", &busybox]).ok();
+    let id = cooper.run(&["images", "-q", "--no-trunc"]).ok().trim().to_owned();
+    cooper.run(&["tag", &busybox, &mine]).ok();
+    cooper.run(&["push", "-q", &mine]).ok();
+    cooper.run(&["save", "-o", &archive, &mine]).ok();
+    cooper.run(&["rmi", &mine, &busybox]).ok();
+    cooper.run(&["load", "-i", &archive]).ok();
+    cooper.run(&["rmi", "-f", &mine]).ok();
+    run(Command::new("tar").args(["-cf", "files.tar", "saved.tar"]).current_dir(cooper.work())).unwrap().ok();
+    let files = cooper.run(&["import", "-c", "LABEL a=b", "files.tar", "files:1"]).ok().trim().to_owned();
+    let said = cooper.run(&["events", "--since", "1", "--until", "0s"]).ok();
+    let said: Vec<&str> = said.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let of = |action: &str| format!("image {action} {id} (name={id})");
+    assert_eq!(
+        said,
+        [
+            format!("image pull {busybox} (name={})", busybox.trim_end_matches(":1")),
+            format!("image tag {id} (name={mine})"),
+            format!("image push {mine} (name={})", mine.trim_end_matches(":1")),
+            of("save"),
+            of("untag"),
+            of("untag"),
+            of("delete"),
+            of("load"),
+            of("untag"),
+            of("delete"),
+            format!("image tag {files} (a=b, name=files:1)"),
+            format!("image import {files} (a=b, name={files})"),
+        ]
+    );
+    let filter = ["events", "--since", "1", "--until", "0s", "--filter", "event=push", "--format", "{{.Actor.ID}}"];
+    assert_eq!(cooper.run(&filter).ok(), format!("{mine}\n"));
+    cooper.finish();
+}
+
+/// The drafts of state files in an engine's root.
+fn drafts(cooper: &Cooper) -> Vec<String> {
+    let find = ["-name", ".*.new", "-type", "f"];
+    let said = run(Command::new("find").arg(cooper.root()).args(find)).unwrap().ok();
+    said.lines().map(str::to_owned).collect()
+}
+
+/// A command that is killed while it writes a state file leaves the draft; a prune takes it away, or the next writer.
+#[test]
+fn what_killed_writers_left_is_swept() {
+    if !needs::root() || !needs::program("strace") {
+        return;
+    }
+    let cooper = Cooper::new(Who::Caller).unwrap();
+    cooper.run(&["create", "--name", "kept", "--network", "none", "host", "true"]).ok();
+    let killed = |words: &[&str]| {
+        let kill = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=?rename,?renameat,renameat2"];
+        let plain = cooper.command(words);
+        let mut command = Command::new("strace");
+        command.args(kill).args(["-e", "inject=?rename,?renameat,renameat2:signal=SIGKILL:when=1"]);
+        command.arg(plain.get_program()).args(plain.get_args()).env("COOPER_ROOT", cooper.root());
+        assert_eq!(run(&mut command).unwrap().code, 128 + 9, "{words:?}");
+    };
+    for words in [
+        &["volume", "create", "data"][..],
+        &["network", "create", "--internal", "net"],
+        &["update", "--restart", "no", "kept"],
+        &["create", "--name", "other", "--network", "none", "host", "true"],
+    ] {
+        killed(words);
+        assert_ne!(drafts(&cooper), Vec::<String>::new(), "{words:?} was killed too early or too late");
+        // Who writes the same file again takes the draft over.
+        if words[0] != "update" {
+            cooper.run(&["system", "prune", "-f"]).ok();
+            cooper.run(&["create", "--name", "kept", "--network", "none", "host", "true"]).ok();
+        } else {
+            cooper.run(words).ok();
+        }
+        assert_eq!(drafts(&cooper), Vec::<String>::new(), "{words:?}");
+    }
+    cooper.run(&["rm", "kept"]).ok();
+    cooper.finish();
 }
 
 /// As docker writes sizes: three digits, in thousands.
@@ -230,11 +347,7 @@ fn a_check_finds_a_flipped_byte_in_every_file_and_a_repair_pulls_again() {
     if !able() {
         return;
     }
-    let cooper = Cooper::new(Who::Caller).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let registry = Server::docker_registry(place.path()).unwrap();
-    Containers::new(place.path()).unwrap().push_busybox(registry.address());
-    let image = format!("{}/busybox:1", registry.address());
+    let Beside { cooper, registry, busybox: image, place: _place, .. } = Beside::new(Who::Caller).unwrap();
     cooper.run(&["pull", "-q", &image]).ok();
     assert!(cooper.run(&["system", "check"]).ok().contains("3 blobs"));
     let stored = || [files(&cooper.root().join("images/blobs")), files(&cooper.root().join("layers/sha256"))].concat();

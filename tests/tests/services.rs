@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use process::needs;
 use tests::engine::{Cooper, Who};
-use tests::peers::{Containers, Server, free_address};
+use tests::peers::{Beside, free_address};
 
 fn everybody() -> bool {
-    ["docker-registry", "buildah", "busybox", "nft"].iter().all(|name| needs::program(name)) && needs::root()
+    Beside::able() && needs::program("nft")
 }
 
 /// Asks `address` for `/` until it answers; at most ten seconds.
@@ -48,11 +48,8 @@ fn a_build_is_cached_a_touched_file_rebuilds_from_its_copy_and_the_result_serves
     if !everybody() {
         return;
     }
-    let cooper = Cooper::new(Who::Caller).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let registry = Server::docker_registry(place.path()).unwrap();
-    Containers::new(place.path()).unwrap().push_busybox(registry.address());
-    classic(&cooper, &format!("{}/busybox:1", registry.address()));
+    let Beside { cooper, registry: _registry, busybox, place: _place, .. } = Beside::new(Who::Caller).unwrap();
+    classic(&cooper, &busybox);
     let build = |tag: &str| {
         let said = cooper.run(&["build", "-t", tag, "app"]);
         assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
@@ -126,11 +123,7 @@ fn two_services_reach_each_other_by_name_and_down_leaves_nothing() {
     if !everybody() {
         return;
     }
-    let cooper = Cooper::new(Who::Caller).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let registry = Server::docker_registry(place.path()).unwrap();
-    Containers::new(place.path()).unwrap().push_busybox(registry.address());
-    let image = format!("{}/busybox:1", registry.address());
+    let Beside { cooper, registry: _registry, busybox: image, place: _place, .. } = Beside::new(Who::Caller).unwrap();
     cooper.write("site/index.html", "reached\n");
     let server = "httpd -f -p 80 -h /site";
     let client = "until wget -q -O - http://server/; do sleep 0.2; done; sleep 60";

@@ -4,21 +4,15 @@
 
 use process::needs;
 use tests::engine::{Cooper, Who};
-use tests::peers::{Containers, Server, free_address};
+use tests::peers::{Beside, Containers, Server, free_address};
 
 fn everybody() -> bool {
-    ["docker-registry", "skopeo", "podman", "buildah", "busybox"].iter().all(|name| needs::program(name))
-        && needs::root()
+    Beside::able() && ["skopeo", "podman"].iter().all(|name| needs::program(name))
 }
 
 /// A stranger's image, pulled and run.
 fn pull_and_run(who: Who) {
-    let cooper = Cooper::new(who).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let registry = Server::docker_registry(place.path()).unwrap();
-    Containers::new(place.path()).unwrap().push_busybox(registry.address());
-    let image = format!("{}/busybox:1", registry.address());
-
+    let Beside { cooper, registry: _registry, busybox: image, place: _place, .. } = Beside::new(who).unwrap();
     cooper.run(&["pull", &image]).ok();
     assert!(cooper.run(&["images"]).ok().contains("busybox"));
     let said = cooper.run(&["run", "--rm", "--network", "none", &image, "sh", "-c", "echo $FROM $$; hostname"]).ok();
@@ -56,12 +50,7 @@ fn what_cooper_builds_and_pushes_is_read_by_skopeo_and_run_by_podman() {
     if !everybody() {
         return;
     }
-    let cooper = Cooper::new(Who::Caller).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let registry = Server::docker_registry(place.path()).unwrap();
-    let others = Containers::new(place.path()).unwrap();
-    others.push_busybox(registry.address());
-    let base = format!("{}/busybox:1", registry.address());
+    let Beside { cooper, registry, peers: others, busybox: base, place: _place } = Beside::new(Who::Caller).unwrap();
     cooper.write("Dockerfile", &format!("FROM {base}\nRUN echo made by cooper > /note\nCMD [\"cat\", \"/note\"]\n"));
     cooper.run(&["build", "-t", "note", "."]).ok();
     let target = format!("{}/me/note:1", registry.address());

@@ -5,18 +5,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{CallError, During};
-use crate::pid::Pid;
 
-/// Writes `value` as JSON: a temporary file beside `path`, synced, then renamed over it.
+/// Writes `value` as JSON: a draft beside `path`, synced, then renamed over it.
 ///
-/// After a power cut the file has its old content or its new one. The mode is 0600.
+/// After a power cut the file has its old content or its new one. The mode is 0600. A writer that is killed leaves its
+/// draft; the next one of the same file takes it over, and [`sweep`] removes it.
 ///
 /// # Errors
 /// Those of the file system (ENOSPC leaves the old file as it was).
@@ -73,24 +73,85 @@ enum Sync {
 fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), CallError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}.{}.new", Pid::this()));
+    let temporary = directory.join(format!(".{name}{DRAFT}"));
     let written: std::io::Result<()> = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        if sync == Sync::Yes {
-            file.sync_all()?;
+        let mut file = draft(&temporary)?;
+        let result = (|| {
+            file.set_len(0)?;
+            file.write_all(bytes)?;
+            if sync == Sync::Yes {
+                file.sync_all()?;
+            }
+            std::fs::rename(&temporary, path)
+        })();
+        if result.is_err() {
+            // It is ours as long as we hold its lock; what matters is that none is left.
+            let _ = std::fs::remove_file(&temporary);
         }
-        std::fs::rename(&temporary, path)?;
+        result?;
         if sync == Sync::Yes {
             File::open(directory)?.sync_all()?;
         }
         Ok(())
     })();
-    if written.is_err() {
-        // It may never have been created, or be renamed already; what matters is that none is left.
-        let _ = std::fs::remove_file(&temporary);
-    }
     written.during("write", path.display())
+}
+
+/// What the name of a file ends with that is being written. It begins with a dot.
+const DRAFT: &str = ".new";
+
+/// Opens a draft and locks it. One that a killed writer left is taken over; one that somebody is just writing is waited for.
+fn draft(path: &Path) -> std::io::Result<File> {
+    loop {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.lock()?;
+        // Whoever had the lock before us has renamed or removed what we opened: then it is not the draft any more.
+        if is_at(&file, path)? {
+            return Ok(file);
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        there => there.map(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+    }
+}
+
+/// Removes what killed writers left in a directory, and nothing that somebody is just writing. A directory that is not
+/// there has nothing in it.
+///
+/// Who writes the same file again takes such a draft over; this is for those that nobody ever writes again.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sweep(directory: &Path) -> Result<(), CallError> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.during("read", directory.display())?,
+    };
+    for entry in entries {
+        let entry = entry.during("read", directory.display())?;
+        let name = entry.file_name();
+        let is_draft = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(DRAFT));
+        if is_draft && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            remove_abandoned(&entry.path()).during("unlink", entry.path().display())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_abandoned(path: &Path) -> std::io::Result<()> {
+    let file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    if file.try_lock().is_ok() && is_at(&file, path)? {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Reads what [`write_json`] wrote.
@@ -159,6 +220,47 @@ mod tests {
         let path = directory.path().join("state.json");
         write_json(&path, &vec![1, 2, 3]).unwrap();
         assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), [1, 2, 3]);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_taken_over_by_the_next_and_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        let left = directory.path().join(".state.json.new");
+        std::fs::write(&left, "longer than what comes, and half of so").unwrap();
+        write_json(&path, &vec![1]).unwrap();
+        assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), [1]);
+        assert!(!left.exists());
+        std::fs::write(&left, "half of so").unwrap();
+        let working = draft(&directory.path().join(".other.json.new")).unwrap();
+        sweep(directory.path()).unwrap();
+        let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, [".other.json.new", "state.json"], "a writer at work keeps its draft");
+        drop(working);
+        sweep(directory.path()).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        sweep(&directory.path().join("none")).unwrap();
+    }
+
+    #[test]
+    fn many_writers_at_once_leave_one_whole_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        std::thread::scope(|scope| {
+            for writer in 0..8_u32 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        write_run_json(path, &vec![writer; 1000 * writer as usize]).unwrap();
+                        sweep(path.parent().unwrap()).unwrap();
+                        read_json::<Vec<u32>>(path).unwrap();
+                    }
+                });
+            }
+        });
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

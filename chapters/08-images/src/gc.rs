@@ -117,23 +117,12 @@ impl Store {
         for entry in &self.index()?.manifests {
             self.mark(entry, &mut reached)?;
         }
-        self.sweep_drafts()?;
+        // An index that was never finished.
+        process::state::sweep(self.dir()).map_err(Error::from)?;
         let collected = sweep(reached)?;
         // What was given away to get here is kept again, now that there is room.
         spare::keep(self, &self.dir().join("index.json"));
         Ok(collected)
-    }
-
-    /// Removes indexes that were never finished: whoever writes one holds the lock, and that is ours now.
-    fn sweep_drafts(&self) -> Result<()> {
-        for entry in fs::read_dir(self.dir()).during("readdir", self.dir().display())? {
-            let path = entry.during("readdir", self.dir().display())?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(".index.json.") && name.ends_with(".new") {
-                fs::remove_file(&path).during("unlink", path.display())?;
-            }
-        }
-        Ok(())
     }
 
     /// Removes blobs that are not `reached`: those `among` some, or all of them and the beginnings of others, too. (A

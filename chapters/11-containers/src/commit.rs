@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
 use crate::events::Event;
 use crate::id::ContainerId;
+use crate::image_events::ImageEvent;
 use crate::record::{Container, Record, Status};
 use crate::stack::Stack;
 use crate::volumes::MountKind;
@@ -96,6 +97,9 @@ impl Engine {
             None => store.keep(&image.target),
         };
         named.doing("name", image.id)?;
+        if let Some(name) = &how.name {
+            self.events().record(&Event::of_image(&image, ImageEvent::Tag(name)));
+        }
         let name = how.name.as_ref().map(Reference::familiar).unwrap_or_default();
         let event = Event::of(&container, "commit").with("imageID", image.id).with("imageRef", name);
         self.events().record(&event.with("comment", how.message.as_deref().unwrap_or_default()));

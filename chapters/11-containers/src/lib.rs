@@ -27,7 +27,8 @@
 //! - [`framing`], `sockets`, [`attachment`], [`console`], [`detach`]: its streams, from both sides
 //! - [`logs`], [`processes`], [`exec`], [`endpoints`], [`inspect`], [`usage`], [`update`], [`mod@commit`], `lifecycle`,
 //!   `removal`, `copying`: everything that is done to it
-//! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`]: what happened
+//! - [`restart`], [`health`]: when a container is started again, and whether it is well; [`events`], [`image_events`]: what
+//!   happened
 
 pub mod attachment;
 pub mod commit;
@@ -45,6 +46,7 @@ pub mod exec;
 pub mod framing;
 pub mod health;
 pub mod id;
+pub mod image_events;
 pub mod inspect;
 mod lending;
 mod lifecycle;
@@ -88,6 +90,7 @@ pub use exec::ExecOptions;
 pub use framing::{Stream, Unframer};
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub use id::ContainerId;
+pub use image_events::ImageEvent;
 pub use logging::{LogConfig, LogDriver};
 pub use logs::{LogLine, LogOptions, Logs};
 pub use mounts::{MountRequest, Source, VolumeWishes};

@@ -2,7 +2,7 @@
 
 use network::Departure;
 use process::During as _;
-use process::state::Lock;
+use process::state::{self, Lock};
 
 use crate::creation::is_being_made;
 use crate::engine::{All, Engine, Pruned, RemoveOptions, Survey};
@@ -150,8 +150,28 @@ impl Engine {
         }
         self.sweep_names()?;
         self.volumes().sweep()?;
+        self.sweep_drafts()?;
         let is_live = |id: &str| id.parse().is_ok_and(|id| self.container(&id).is_ok_and(|it| it.claims_to_live()));
         self.networks().reconcile(is_live).doing("clean up", "networks").map(drop)
+    }
+
+    /// Removes state files that were never finished, because their writers were killed.
+    fn sweep_drafts(&self) -> Result<()> {
+        let paths = self.paths();
+        let (run, build) = (&paths.run, paths.data.join("build"));
+        for directory in [paths.names(), paths.volumes(), paths.data.join("networks"), run.clone(), build.clone()] {
+            state::sweep(&directory)?;
+        }
+        let parents = [paths.containers(), run.join("containers"), paths.volumes(), run.join("networks"), build];
+        for parent in parents.into_iter().chain([paths.runtime()]).filter(|parent| parent.exists()) {
+            for entry in std::fs::read_dir(&parent).during("read", parent.display())? {
+                let entry = entry.during("read", parent.display())?;
+                if entry.file_type().during("stat", entry.path().display())?.is_dir() {
+                    state::sweep(&entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Forgets names whose containers are gone. Under the lock: a name that was free when we looked may have been taken since.

@@ -1,6 +1,6 @@
 //! Base images: from this engine's store, built in, or from a registry.
 
-use containers::Engine;
+use containers::{Engine, Event, ImageEvent};
 use distribution::{Client, Credentials, Options};
 use images::{Image, Reference, builtin};
 use layers::Digest;
@@ -41,6 +41,7 @@ pub(crate) fn bring(engine: &Engine, name: &str, pull: Pull, reporter: &mut Repo
             let client = Client::new(credentials, Options::default());
             let image = distribution::pull(&client, &reference, store, snapshots, &distribution::Silent)
                 .map_err(|error| Error::engine(during("pull the base image"), error))?;
+            engine.events().record(&Event::of_image(&image, ImageEvent::Pull(&reference)));
             reporter.remark(&format!("pulled {reference} {}", image.target.digest));
             image
         }

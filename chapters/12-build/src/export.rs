@@ -4,7 +4,7 @@
 //! (how to run it, which layers, how it was made), whose digest is the image's id, and the
 //! *manifest*, which names the config and the compressed layers and is what a name points to.
 
-use containers::Engine;
+use containers::{Engine, Event, ImageEvent};
 use images::{Descriptor, Image, Manifest, media};
 
 use crate::error::Error;
@@ -48,6 +48,9 @@ pub(crate) fn export(
         store.keep(&target).map_err(during)?;
     }
     let image = store.image(&target).map_err(during)?;
+    for name in &options.tags {
+        engine.events().record(&Event::of_image(&image, ImageEvent::Tag(name)));
+    }
     reporter.done();
     Ok(image)
 }

@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use containers::{Engine, ImageEvent};
 use http_body_util::BodyExt as _;
 use images::{Imported, Platform, archive};
 use serde_json::json;
@@ -46,17 +47,14 @@ pub async fn save(
 /// # Errors
 /// 404 for a name that is none.
 pub async fn answer(api: Arc<Api>, names: Vec<String>) -> Result<Response, ApiError> {
-    let (store, saved) = api
-        .call(move |engine| {
-            let saved = catalogue::saved(engine, &names)?;
-            Ok((engine.store().clone(), saved))
-        })
-        .await?;
+    let saved = api.call(move |engine| catalogue::saved(engine, &names)).await?;
     let (sender, body) = pieces::channel();
     std::thread::spawn(move || {
-        if let Err(error) = archive::save(&store, &saved, Sink(&sender)) {
+        let engine = api.engine();
+        match archive::save(engine.store(), &saved, Sink(&sender)) {
+            Ok(()) => catalogue::record_all(engine, saved.iter().map(|saved| &saved.image), ImageEvent::Save),
             // Whether it was the store or the client that went away: either way the answer must not end well.
-            sender.fail(io::Error::other(error.to_string()));
+            Err(error) => sender.fail(io::Error::other(error.to_string())),
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-tar")], body).into_response())
@@ -71,7 +69,7 @@ pub async fn export(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Re
     let (sender, body) = pieces::channel();
     tokio::spawn(async move {
         // The overlay is mounted and let go on one thread that may block.
-        let work = move |engine: &containers::Engine| {
+        let work = move |engine: &Engine| {
             if let Err(error) = engine.export(&id, Sink(&sender)) {
                 sender.fail(io::Error::other(error.to_string()));
             }
@@ -108,7 +106,13 @@ pub async fn import(api: Arc<Api>, query: &[(String, String)], body: Body) -> Re
     let (sender, receiver) = mpsc::channel(AHEAD);
     let arrival = tokio::spawn(receive(body, sender));
     let source = Source { receiver, piece: Bytes::new() };
-    let image = api.call(move |engine| Ok(images::import(engine.store(), engine.snapshots(), source, about)?)).await;
+    let work = move |engine: &Engine| {
+        let name = about.name.clone();
+        let image = images::import(engine.store(), engine.snapshots(), source, about)?;
+        catalogue::record_import(engine, &image, name.as_ref());
+        Ok(image)
+    };
+    let image = api.call(work).await;
     arrival.abort();
     let line = format!("{}\n", json!({ "status": image?.id.to_string() }));
     Ok(([(header::CONTENT_TYPE, "application/json")], line).into_response())
@@ -138,7 +142,12 @@ pub async fn load(State(api): State<Arc<Api>>, body: Body) -> Result<Response, A
     let (sender, receiver) = mpsc::channel(AHEAD);
     let arrival = tokio::spawn(receive(body, sender));
     let source = Source { receiver, piece: Bytes::new() };
-    let all = api.call(move |engine| Ok(archive::load(engine.store(), engine.snapshots(), source)?)).await;
+    let work = move |engine: &Engine| {
+        let all = archive::load(engine.store(), engine.snapshots(), source)?;
+        catalogue::record_all(engine, all.iter().map(|loaded| &loaded.image), ImageEvent::Load);
+        Ok(all)
+    };
+    let all = api.call(work).await;
     // A client that sends on after a failure is not listened to.
     arrival.abort();
     let mut lines = String::new();

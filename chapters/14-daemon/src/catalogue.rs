@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use containers::events::Event;
-use containers::{All, Engine};
+use containers::{All, Engine, Event, ImageEvent};
 use images::archive::Saved;
 use images::{Collected, ContainerConfig, Image, Named, Parts, Reference};
 use jiff::Timestamp;
@@ -242,19 +241,42 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<Removed>, 
     if way == WayOut::Disk {
         removed.push(Removed::Deleted(image.id.to_string()));
     }
-    record(engine, &image.id.to_string(), &removed);
+    record(engine, &image, &removed);
     collect(engine, Some(&parts))?;
     Ok(removed)
 }
 
-/// Notes in the journal of events what happened to an image.
-pub(crate) fn record(engine: &Engine, id: &str, removed: &[Removed]) {
+/// Gives an image a name.
+///
+/// # Errors
+/// Those of writing the index.
+pub fn tag(engine: &Engine, image: &Image, name: &Reference) -> Result<(), ApiError> {
+    engine.store().tag(name, &image.target)?;
+    record_all(engine, [image], ImageEvent::Tag(name));
+    Ok(())
+}
+
+/// Notes in the journal of events what happened to each of these images.
+pub fn record_all<'a>(engine: &Engine, images: impl IntoIterator<Item = &'a Image>, what: ImageEvent<'_>) {
+    images.into_iter().for_each(|image| engine.events().record(&Event::of_image(image, what)));
+}
+
+/// Notes that an image was made of files; if it was given a name, that as well.
+pub fn record_import(engine: &Engine, image: &Image, name: Option<&Reference>) {
+    if let Some(name) = name {
+        record_all(engine, [image], ImageEvent::Tag(name));
+    }
+    record_all(engine, [image], ImageEvent::Import);
+}
+
+/// Notes the removal of an image, or of its names.
+pub(crate) fn record(engine: &Engine, image: &Image, removed: &[Removed]) {
     for removed in removed {
-        let event = match removed {
-            Removed::Untagged(name) => Event::now("image", "untag", id).with("name", name),
-            Removed::Deleted(id) => Event::now("image", "delete", id),
+        let what = match removed {
+            Removed::Untagged(_) => ImageEvent::Untag,
+            Removed::Deleted(_) => ImageEvent::Delete,
         };
-        engine.events().record(&event);
+        record_all(engine, [image], what);
     }
 }
 

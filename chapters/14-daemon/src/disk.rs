@@ -219,10 +219,9 @@ pub fn prune_images(engine: &Engine, unused: Unused, filters: &Filters) -> Resul
         }
         let parts = engine.store().parts(&listed.image.target)?;
         engine.store().forget(&listed.image.target.digest)?;
-        let id = listed.image.id.to_string();
         let names = listed.names.iter().map(|name| Removed::Untagged(name.familiar()));
-        let removed: Vec<Removed> = names.chain([Removed::Deleted(id.clone())]).collect();
-        catalogue::record(engine, &id, &removed);
+        let removed: Vec<Removed> = names.chain([Removed::Deleted(listed.image.id.to_string())]).collect();
+        catalogue::record(engine, &listed.image, &removed);
         pruned.removed.extend(removed);
         pruned.bytes += catalogue::collect(engine, Some(&parts))?.bytes;
     }

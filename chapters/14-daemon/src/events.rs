@@ -68,7 +68,7 @@ pub fn passes(event: &Event, filters: &Filters) -> bool {
         move |wanted: &str| event.kind == kind && (id.starts_with(wanted) || name.is_some_and(|name| name == wanted))
     };
     let image = |wanted: &str| match event.kind.as_str() {
-        "image" => id == wanted || attributes.get("name").is_some_and(|name| is_image(name, wanted)),
+        "image" => is_image(id, wanted) || attributes.get("name").is_some_and(|name| is_image(name, wanted)),
         _ => attributes.get("image").is_some_and(|name| is_image(name, wanted)),
     };
     // `health_status` means each of `health_status: healthy` and its like; so do `exec_start` and the others.

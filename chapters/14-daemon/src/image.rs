@@ -170,7 +170,7 @@ pub async fn post(
     let target: Reference = target.parse().map_err(|e| ApiError::bad_request(format!("{e}")))?;
     api.call(move |engine| {
         let image = engine.store().find(&name)?;
-        Ok(engine.store().tag(&target, &image.target)?)
+        catalogue::tag(engine, &image, &target)
     })
     .await?;
     Ok(StatusCode::CREATED.into_response())

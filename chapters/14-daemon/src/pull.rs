@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, general_purpose};
-use containers::Engine;
+use containers::{Engine, ImageEvent};
 use distribution::progress::Stage;
 use distribution::{Client, Credentials, Login, Options, Progress};
 use images::{Reference, builtin};
@@ -27,6 +27,7 @@ use layers::Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::catalogue;
 use crate::container::local;
 use crate::engine::Api;
 use crate::error::ApiError;
@@ -56,6 +57,7 @@ pub async fn create(
             return Ok(());
         }
         let image = distribution::pull(&client, &reference, engine.store(), engine.snapshots(), progress)?;
+        catalogue::record_all(engine, [&image], ImageEvent::Pull(&reference));
         progress.note(&format!("Digest: {}", image.target.digest));
         progress.note(&format!("Status: Image is here: {}", reference.familiar()));
         Ok(())
@@ -72,6 +74,7 @@ pub async fn push(api: Arc<Api>, name: String, query: &Query, headers: &HeaderMa
     Ok(stream(api, move |engine, progress| {
         let image = local(engine, &reference.familiar())?;
         let pushed = distribution::push(&client, &reference, engine.store(), &image, progress)?;
+        catalogue::record_all(engine, [&image], ImageEvent::Push(&reference));
         let tag = reference.tag().unwrap_or("latest");
         progress.note(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
         progress.say(&json!({ "progressDetail": {}, "aux": {

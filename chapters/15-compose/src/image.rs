@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use build::{BuildOptions, Plain, Reasons};
-use containers::Engine;
+use containers::{Engine, Event, ImageEvent};
 use distribution::{Client, Credentials, Options};
 use images::{Image, Reference, builtin};
 
@@ -41,8 +41,10 @@ pub(crate) fn bring(engine: &Engine, service: &Service, rebuild: Rebuild, out: &
                     let credentials = Credentials::from_docker_config()
                         .map_err(|error| Error::engine("read the registry's credentials", error))?;
                     let client = Client::new(credentials, Options::default());
-                    distribution::pull(&client, &reference, store, snapshots, &distribution::Silent)
-                        .map_err(|error| Error::engine(during("pull"), error))?
+                    let image = distribution::pull(&client, &reference, store, snapshots, &distribution::Silent)
+                        .map_err(|error| Error::engine(during("pull"), error))?;
+                    engine.events().record(&Event::of_image(&image, ImageEvent::Pull(&reference)));
+                    image
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! From an image's name to an image: built in, here already, or pulled.
 
-use containers::Engine;
+use containers::{Engine, Event, ImageEvent};
 use distribution::{Bars, Client, Lines, Progress, Silent};
 use images::{Image, Reference, builtin};
 
@@ -42,7 +42,9 @@ pub(crate) fn fetch(
     reference: &Reference,
     progress: &dyn Progress,
 ) -> anyhow::Result<Image> {
-    Ok(distribution::pull(client, reference, engine.store(), engine.snapshots(), progress)?)
+    let image = distribution::pull(client, reference, engine.store(), engine.snapshots(), progress)?;
+    engine.events().record(&Event::of_image(&image, ImageEvent::Pull(reference)));
+    Ok(image)
 }
 
 /// Bars for a person, lines for a log.

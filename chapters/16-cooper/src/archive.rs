@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use containers::Meanwhile;
+use containers::{ImageEvent, Meanwhile};
 use daemon::catalogue;
 use images::{ImageConfig, Imported, Platform, Reference, archive};
 
@@ -32,7 +32,9 @@ impl Save {
         }
         let engine = place.engine()?;
         let saved = catalogue::saved(&engine, &self.images).map_err(message)?;
-        into(self.output.as_deref(), |out| Ok(archive::save(engine.store(), &saved, out)?))
+        let code = into(self.output.as_deref(), |out| Ok(archive::save(engine.store(), &saved, out)?))?;
+        catalogue::record_all(&engine, saved.iter().map(|saved| &saved.image), ImageEvent::Save);
+        Ok(code)
     }
 }
 
@@ -119,6 +121,7 @@ impl Import {
                 images::import(engine.store(), engine.snapshots(), file, about)?
             }
         };
+        catalogue::record_import(&engine, &image, self.name.as_ref());
         say!("{}", image.id);
         Ok(0)
     }
@@ -187,6 +190,7 @@ impl Load {
             None if io::stdin().is_terminal() => bail!("requested load from stdin, but stdin is empty"),
             None => archive::load(store, snapshots, io::stdin().lock())?,
         };
+        catalogue::record_all(&engine, all.iter().map(|loaded| &loaded.image), ImageEvent::Load);
         for loaded in &all {
             if loaded.names.is_empty() {
                 say!("Loaded image ID: {}", loaded.image.id);

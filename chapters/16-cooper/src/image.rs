@@ -200,7 +200,7 @@ impl Tag {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
         let image = acquire::image(&engine, &self.source, Pull::Never)?;
-        engine.store().tag(&self.target, &image.target)?;
+        catalogue::tag(&engine, &image, &self.target).map_err(message)?;
         Ok(0)
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use containers::Engine;
+use containers::{Engine, Event, ImageEvent};
 use distribution::{Client, Login as Credential};
 use images::{Platform, Reference};
 use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
@@ -110,6 +110,7 @@ impl Push {
         let image = acquire::image(engine, &name.familiar(), flags::Pull::Never)?;
         let progress = if self.quiet { acquire::quiet() } else { acquire::progress() };
         let pushed = distribution::push(client, name, engine.store(), &image, &*progress)?;
+        engine.events().record(&Event::of_image(&image, ImageEvent::Push(name)));
         match self.quiet {
             true => say!("{name}"),
             false => {

@@ -136,6 +136,10 @@ fn docker_saves_loads_and_reads_the_history() {
     assert!(history.starts_with("IMAGE") && history.lines().count() > 1, "{history}");
     assert!(daemon.fails(&["save", "-o", archive, "nothing-of-the-kind"]).1.contains("No such image"));
     daemon.ok(&["rmi", "greeting:1"]);
+    let until = jiff::Timestamp::now().to_string();
+    let words = ["events", "--since", "1", "--until", &until, "--filter", "type=image", "--format", "{{.Action}}"];
+    let actions = "tag save untag untag delete load untag delete";
+    assert_eq!(daemon.ok(&words).split_whitespace().collect::<Vec<_>>().join(" "), actions);
 }
 
 #[test]

@@ -4,5 +4,7 @@
 mod disk;
 mod full;
 mod kill;
+mod operations;
 mod power;
+mod spare;
 mod world;

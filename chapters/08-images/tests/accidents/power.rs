@@ -8,7 +8,8 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::Disk;
-use crate::world::{OPERATIONS, World};
+use crate::operations::{self, Scene};
+use crate::world::World;
 
 const LENGTH: usize = 20_000;
 
@@ -26,8 +27,9 @@ fn boot(disk: &Disk, operation: &str, place: &str) -> Vec<String> {
     world.store.find("base").unwrap();
     let found = names(&world);
     world.assert_no_orphans(&dir, place);
-    world.operate(operation, &dir, LENGTH).unwrap();
+    operations::operate(&world, operation, &dir, LENGTH).unwrap_or_else(|error| panic!("{place}: {error}"));
     world.assert_whole(place);
+    operations::assert_whole_elsewhere(operation, &dir, place);
     found
 }
 
@@ -38,29 +40,24 @@ fn what_was_said_to_be_done_survives_and_what_was_not_is_absent_or_whole() {
         return;
     }
     let place = tempfile::tempdir().unwrap();
-    for operation in OPERATIONS {
+    let Some(scene) = Scene::new(LENGTH) else { return };
+    for (operation, _) in operations::ALL {
         let image = place.path().join(operation);
         let disk = Disk::new(image.clone(), 48 << 20);
         let dir = disk.path();
-        World::furnish(&dir, LENGTH);
+        scene.furnish(operation, &dir, LENGTH);
         // Pictures of the disk while it goes on.
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                World::open(&dir).operate(operation, &dir, LENGTH).unwrap();
+                operations::operate(&World::open(&dir), operation, &dir, LENGTH).unwrap();
                 over.store(true, Ordering::Release);
             });
             for picture in 0.. {
                 let last = over.load(Ordering::Acquire);
                 let names = boot(&disk, operation, &format!("{operation}, picture {picture}"));
                 if last {
-                    let expected = match operation {
-                        "load" => names.contains(&"loaded:latest".to_owned()),
-                        "import" => names.contains(&"imported:latest".to_owned()),
-                        "commit" => names.contains(&"committed:latest".to_owned()),
-                        "rmi" => !names.contains(&"top:latest".to_owned()),
-                        _ => names.len() == 2,
-                    };
+                    let expected = operations::is_done(operation, &names);
                     assert!(expected, "{operation} was done before the power went, and is not: {names:?}");
                     break;
                 }
