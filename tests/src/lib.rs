@@ -13,7 +13,9 @@
 //! 5. [`peers`]: the rest of the world: a registry, skopeo, podman, buildah, each with a store of its own, beside an engine.
 //! 6. [`deeds`]: lines for a program, done with two runtimes, and what differed.
 //! 7. [`hosts`]: those that call an OCI runtime: podman, containerd, dockerd, each in a corner of its own.
-//! 8. [`comparison`]: commands that mean the same to docker, and what docker said.
+//! 8. [`packages`]: real programs to run inside: Debian's packages, unpacked.
+//! 9. [`terminal`]: a screen with somebody before it: tmux's.
+//! 10. [`comparison`]: commands that mean the same to docker, and what docker said.
 
 pub mod comparison;
 pub mod deeds;
@@ -21,7 +23,9 @@ pub mod engine;
 pub mod hosts;
 pub mod house;
 pub mod leaks;
+pub mod packages;
 pub mod peers;
 pub mod rules;
+pub mod terminal;
 
 pub use house::{Breach, House, Source};

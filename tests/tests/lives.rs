@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use process::needs;
+use process::{Pid, PidFd, Signal, needs};
 use tests::engine::{Cooper, Who, run};
 
 /// Both users need root here: a test can become `learner` only from root.
@@ -63,6 +63,71 @@ fn exit_codes(who: Who) {
     run(&["/etc"]).fails(126);
     cooper.run(&["run", "--rm", "no-such-image.example:1/x:y:z"]).fails(125);
     assert!(cooper.run(&["ps", "-aq"]).ok().is_empty(), "--rm removes what did not start, too");
+    cooper.finish();
+}
+
+/// The pids of a container's first process and of its monitor.
+fn pids(cooper: &Cooper, name: &str) -> [Pid; 2] {
+    let said = cooper.run(&["inspect", "--format", "{{.State.Pid}} {{.Id}}", name]).ok();
+    let (pid, id) = said.trim().split_once(' ').unwrap();
+    let file = cooper.root().join("run/containers").join(id).join("monitor.json");
+    let monitor: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    [pid, &monitor["pid"].to_string()].map(|pid| pid.parse().unwrap())
+}
+
+fn kill(pid: Pid) {
+    PidFd::open(pid).unwrap().signal(Signal::SIGKILL).unwrap();
+}
+
+/// Nobody was there to see how it ended: that is what everybody says.
+fn ended_unseen(cooper: &Cooper, name: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !cooper.run(&["ps", "-a"]).ok().contains("Exited (unknown)") {
+        assert!(Instant::now() < deadline, "{}", cooper.run(&["ps", "-a"]).ok());
+    }
+    let state = cooper.run(&["inspect", "--format", "{{.State.Status}} {{.State.Pid}} {{.State.Error}}", name]).ok();
+    assert!(state.starts_with("exited 0 exit code unknown"), "{state}");
+    assert!(cooper.run(&["wait", name]).fails(1).contains("exit code is unknown"));
+}
+
+/// A name, an address and a port that were in use when the power went are free for the same container and for another.
+#[test]
+fn after_a_killed_monitor_and_after_a_reboot_states_are_honest_and_everything_is_free() {
+    if !ready(Who::Caller) || !needs::program("nft") {
+        return;
+    }
+    let cooper = Cooper::new(Who::Caller).unwrap();
+    cooper.run(&["network", "create", "--subnet", "10.213.7.0/24", "lan"]).ok();
+    let address = tests::peers::free_address().unwrap();
+    let publish = format!("{address}:80");
+    let place = ["--name", "web", "--network", "lan", "--ip", "10.213.7.9", "-p", &publish, "--restart", "always"];
+    let run = [["run", "-d"].as_slice(), &place, &["host", "sleep", "100000"]].concat();
+
+    cooper.run(&run).ok();
+    let [process, monitor] = pids(&cooper, "web");
+    kill(monitor);
+    ended_unseen(&cooper, "web");
+    cooper.run(&["rm", "web"]).ok();
+    assert!(process.start_time().is_err(), "what it left running has ended with it");
+
+    cooper.run(&run).ok();
+    let [process, monitor] = pids(&cooper, "web");
+    kill(monitor);
+    kill(process);
+    std::fs::remove_dir_all(cooper.root().join("run")).unwrap();
+    ended_unseen(&cooper, "web");
+    assert_eq!(cooper.run(&["system", "boot"]).ok(), "web\n");
+    let place = "{{.State.Running}} {{.NetworkSettings.Networks.lan.IPAddress}}";
+    assert_eq!(cooper.run(&["inspect", "--format", place, "web"]).ok(), "true 10.213.7.9\n");
+    assert_eq!(cooper.run(&["port", "web", "80"]).ok().trim(), address);
+
+    let [process, monitor] = pids(&cooper, "web");
+    kill(monitor);
+    kill(process);
+    std::fs::remove_dir_all(cooper.root().join("run")).unwrap();
+    cooper.run(&["rm", "-f", "web"]).ok();
+    cooper.run(&run).ok();
+    cooper.run(&["rm", "-f", "web"]).ok();
     cooper.finish();
 }
 

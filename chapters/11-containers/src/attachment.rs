@@ -16,6 +16,8 @@ pub struct Attachment {
     pub(crate) streams: UnixStream,
     pub(crate) run: std::path::PathBuf,
     pub(crate) terminal: bool,
+    /// Whether the container's program has drawn its screen for somebody else before.
+    pub(crate) late: bool,
 }
 
 /// How an attached session behaves.
@@ -48,7 +50,7 @@ impl Attachment {
     /// # Errors
     /// When our own streams fail.
     pub fn run(self, options: &AttachOptions, signal: &mut dyn FnMut(Signal)) -> Result<Ended> {
-        let run = self.run;
+        let (run, mut late) = (self.run, self.late);
         let writer = self.streams.try_clone().map_err(process_error("dup"))?;
         let output = match self.terminal {
             true => Output::Plain(self.streams.into(), Stream::Stdout),
@@ -65,7 +67,13 @@ impl Attachment {
         };
         let ended = console.run(&mut |notice| match notice {
             // A container that ended in this moment has no size any more.
-            Notice::Resized(size) => drop(resize(&run, size)),
+            Notice::Resized(size) => {
+                // A full-screen program draws itself anew when its screen changes, and for no other reason.
+                if std::mem::take(&mut late) {
+                    drop(resize(&run, pty::Size { rows: size.rows.saturating_add(1), ..size }));
+                }
+                drop(resize(&run, size));
+            }
             Notice::Signal(number) => signal(number),
         })?;
         Ok(ended)

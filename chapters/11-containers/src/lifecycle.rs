@@ -43,7 +43,8 @@ impl Engine {
     pub fn attach(&self, id: &ContainerId) -> Result<Attachment> {
         let container = self.running(id, "attach")?;
         let run = container.run_directory();
-        Ok(Attachment { streams: sockets::connect(&run, ATTACH)?, run, terminal: container.record.options.terminal })
+        let terminal = container.record.options.terminal;
+        Ok(Attachment { streams: sockets::connect(&run, ATTACH)?, run, terminal, late: true })
     }
 
     /// Tells a container with a terminal how large the user's is.

@@ -119,7 +119,7 @@ impl Engine {
             Some(Report::Started { pid }) => {
                 let terminal = container.record.options.terminal;
                 let run = container.run_directory();
-                let attachment = streams.map(|streams| Attachment { streams, run, terminal });
+                let attachment = streams.map(|streams| Attachment { streams, run, terminal, late: false });
                 Ok(Running { attachment, pid, report })
             }
             Some(Report::Failed { message, exit_code }) => Err(Error::Start { message, exit_code }),

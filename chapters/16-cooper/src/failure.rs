@@ -4,9 +4,14 @@
 //! begins with `hint:` and names what to do; hints live here, because only the binary
 //! knows which of its commands would help.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
 use clap::error::ErrorKind;
 
 use crate::hints;
+use crate::stdout::say;
 
 /// Whose exit code an error is, where the error itself does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,57 @@ pub(crate) fn each(names: &[String], act: impl Fn(&str) -> anyhow::Result<()>) -
         }
     }
     if failed { Err(Exit(1).into()) } else { Ok(0) }
+}
+
+/// How many things are done at once, as docker does it.
+const AT_ONCE: usize = 50;
+
+/// As [`each`], but at once: most of the time is spent waiting for containers to end. `act` says what is to be printed; it is, in
+/// the order of the names.
+///
+/// # Errors
+/// [`Exit`] with 1 when any of them failed.
+pub(crate) fn each_at_once(
+    names: &[String],
+    act: impl Fn(&str) -> anyhow::Result<Option<String>> + Sync,
+) -> anyhow::Result<u8> {
+    if let [name] = names {
+        return each(names, |_| act(name).map(|told| told.iter().for_each(|told| say!("{told}"))));
+    }
+    let next = AtomicUsize::new(0);
+    let (sender, results) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..names.len().min(AT_ONCE) {
+            let (sender, next, act) = (sender.clone(), &next, &act);
+            scope.spawn(move || {
+                while let number = next.fetch_add(1, Ordering::Relaxed)
+                    && let Some(name) = names.get(number)
+                {
+                    // Whoever listens does so until all senders are gone.
+                    drop(sender.send((number, act(name))));
+                }
+            });
+        }
+        drop(sender);
+        let mut arrived: BTreeMap<usize, anyhow::Result<Option<String>>> = BTreeMap::new();
+        let mut failed = false;
+        for wanted in 0..names.len() {
+            let result = loop {
+                match arrived.remove(&wanted) {
+                    Some(result) => break result,
+                    None => arrived.extend([results.recv()?]),
+                }
+            };
+            match result {
+                Ok(told) => told.iter().for_each(|told| say!("{told}")),
+                Err(error) => {
+                    report(&error);
+                    failed = true;
+                }
+            }
+        }
+        if failed { Err(Exit(1).into()) } else { Ok(0) }
+    })
 }
 
 /// Prints an error and its hint to stderr.

@@ -7,7 +7,7 @@ use clap::Args;
 use containers::{Container, Engine, RemoveOptions, StartOptions};
 
 use crate::cli::Place;
-use crate::failure::each;
+use crate::failure::{each, each_at_once};
 use crate::run::{Console, follow};
 use crate::stdout::say;
 
@@ -68,11 +68,13 @@ pub(crate) struct Stop {
 impl Stop {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let patience = self.timeout.map(Duration::from_secs);
-        on_each(place, &self.containers, |engine, container| {
+        let engine = place.engine()?;
+        each_at_once(&self.containers, |name| {
+            let container = engine.find(name)?;
             if container.life()?.status.is_live() {
                 engine.stop(container.id(), patience)?;
             }
-            Ok(())
+            Ok(Some(name.to_owned()))
         })
     }
 }
@@ -208,17 +210,17 @@ impl Rm {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let options = RemoveOptions { force: self.force, volumes: self.volumes };
         let engine = place.engine()?;
-        each(&self.containers, |name| {
+        each_at_once(&self.containers, |name| {
             // By its id: a container whose record is spoilt can still be removed.
             match engine.resolve(name).and_then(|id| engine.remove(&id, options)) {
                 // Docker's rule: what is not there is as removed as one could wish. It is said all the same.
                 Err(error @ containers::Error::NoSuchContainer(_)) if self.force => eprintln!("cooper: {error}"),
                 removed => {
                     removed?;
-                    say!("{name}");
+                    return Ok(Some(name.to_owned()));
                 }
             }
-            Ok(())
+            Ok(None)
         })
     }
 }

@@ -99,7 +99,6 @@ impl Contender {
             directory: scene.directory.path().to_owned(),
         };
         let (root, bundle, state) = (scene.path("root"), scene.path("bundle"), scene.path("state"));
-        let image = format!("oci:{}:docker.io/library/hello:latest", scene.layout.display());
         let cooper = scene.cooper.to_string_lossy();
         let own = ["run", "--rm", "hello"];
         let mut all = vec![
@@ -112,21 +111,18 @@ impl Contender {
             new("runc run", &["runc", "--root", &state, "run", "--bundle", &bundle, "{id}"], None),
             new("crun run", &["crun", "--root", &state, "run", "--bundle", &bundle, "{id}"], None),
         ];
-        // A store of its own, in plain directories, so that nothing is left mounted when the scene is removed.
-        let (store, run) = (scene.path("store"), scene.path("podman-run"));
-        let podman = ["podman", "--root", &store, "--runroot", &run, "--storage-driver", "vfs"];
-        let id = "localhost/cooper-bench-hello:latest";
-        let given = format!("containers-storage:[vfs@{store}+{run}]{id}");
-        let none = trial(Command::new("skopeo").args(["copy", "--quiet", &image, &given])).err();
-        all.push(new("podman run", &[&podman, ["run", "--rm", id].as_slice()].concat(), none.clone()));
-        let alone = ["run", "--rm", "--network", "none", id];
-        all.push(new("podman run, no network", &[&podman, alone.as_slice()].concat(), none));
-        // Docker's daemon takes no layout; skopeo hands it the image.
-        let tag = "docker-daemon:cooper-bench-hello:latest";
-        let given = trial(Command::new("docker").arg("version"))
-            .and_then(|()| trial(Command::new("skopeo").args(["copy", "--quiet", &image, tag])))
-            .err();
-        all.push(new("docker run", &["docker", "run", "--rm", "cooper-bench-hello:latest"], given));
+        for engine in scene.engines("hello") {
+            let (bridged, alone) = match engine.name {
+                "docker" => ("docker run", "docker run, no network"),
+                "podman" => ("podman run", "podman run, no network"),
+                _ => continue,
+            };
+            let words: Vec<&str> = engine.words.iter().map(String::as_str).collect();
+            let run = ["run", "--rm", &engine.image];
+            all.push(new(bridged, &[words.as_slice(), &run].concat(), engine.skipped.clone()));
+            let run = ["run", "--rm", "--network", "none", &engine.image];
+            all.push(new(alone, &[words.as_slice(), &run].concat(), engine.skipped.clone()));
+        }
         for contender in all.iter_mut().filter(|contender| contender.skipped.is_none()) {
             // The first run warms caches, and shows who can run at all.
             contender.skipped = trial(&mut contender.command("bench-trial")).err();
@@ -143,8 +139,51 @@ impl Contender {
     }
 }
 
+/// An engine that has an image.
+pub(crate) struct Engine {
+    /// The program's name.
+    pub(crate) name: &'static str,
+    /// How it is called.
+    pub(crate) words: Vec<String>,
+    /// How it calls the image.
+    pub(crate) image: String,
+    /// Why it does not take part.
+    pub(crate) skipped: Option<String>,
+}
+
+impl Scene {
+    /// All engines, each with the built-in image `name` in its own store.
+    pub(crate) fn engines(&self, name: &str) -> Vec<Engine> {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let (root, cooper, archive) = (self.path("root"), self.cooper.to_string_lossy(), self.path(name));
+        let own = owned(&[&cooper, "--root", &root]);
+        // Making it is no part of what is measured.
+        let made = trial(Command::new(&*cooper).args(["--root", &root, "run", "--rm", "--network", "none", name]));
+        let saved =
+            made.and_then(|()| trial(Command::new(&*cooper).args(["--root", &root, "save", "-o", &archive, name])));
+        // podman's store in plain directories, so that nothing is left mounted when the scene is removed.
+        let (store, run) = (self.path("store"), self.path("podman-run"));
+        let podman = owned(&["podman", "--root", &store, "--runroot", &run, "--storage-driver", "vfs"]);
+        let full = format!("docker.io/library/{name}:latest");
+        let mut engines = vec![Engine { name: "cooper", words: own, image: name.to_owned(), skipped: None }];
+        for (engine, words, image) in
+            [("podman", podman, full), ("docker", owned(&["docker"]), format!("{name}:latest"))]
+        {
+            let load = || trial(Command::new(&words[0]).args(&words[1..]).args(["load", "--input", &archive]));
+            let skipped = saved.clone().and_then(|()| load()).err();
+            engines.push(Engine { name: engine, words, image, skipped });
+        }
+        engines
+    }
+
+    /// Somebody who runs this.
+    pub(crate) fn contender(&self, name: &'static str, words: Vec<String>, skipped: Option<String>) -> Contender {
+        Contender { name, skipped, words, directory: self.directory.path().to_owned() }
+    }
+}
+
 /// Runs a command once; the last line of what it says if it fails.
-fn trial(command: &mut Command) -> Result<(), String> {
+pub(crate) fn trial(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|_| "not installed".to_owned())?;
     if output.status.success() {
         return Ok(());
@@ -155,10 +194,15 @@ fn trial(command: &mut Command) -> Result<(), String> {
 
 /// The build of a program of ours, beside this one; its package has the same name.
 pub(crate) fn build(program: &str) -> Result<PathBuf> {
+    build_of(program, program)
+}
+
+/// The build of a program of the package `package`.
+pub(crate) fn build_of(package: &str, program: &str) -> Result<PathBuf> {
     let directory = std::env::current_exe().context("cannot find this program")?;
     let directory = directory.parent().context("this program is in no directory")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "-p", package, "--bin", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
     match directory.ends_with("release") {
         true => cargo.arg("--release"),
         false => {

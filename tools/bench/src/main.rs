@@ -8,11 +8,14 @@ mod bundle;
 mod contender;
 mod cost;
 mod depot;
+mod entering;
 mod layers;
 mod made;
+mod memory;
 mod network;
 mod picture;
 mod runtimes;
+mod scale;
 mod timing;
 mod transfer;
 mod whereabouts;
@@ -24,6 +27,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::contender::{Contender, Scene};
+use crate::entering::Inside;
+use crate::scale::Many;
 use crate::timing::Timing;
 use crate::transfer::Way;
 
@@ -77,6 +82,21 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         seconds: u64,
     },
+    /// The thousandth container beside the first: many that come and go, many that stay, and how long `ps` takes.
+    Scale {
+        /// How many containers.
+        #[arg(long, default_value_t = 1000)]
+        containers: usize,
+        /// How many come and go at a time.
+        #[arg(long, default_value_t = 8)]
+        at_a_time: usize,
+        /// Only those that come and go, or only those that stay.
+        #[arg(long)]
+        only: Option<Many>,
+        /// Where the picture goes.
+        #[arg(long, default_value = "target/bench-scale.svg")]
+        svg: PathBuf,
+    },
     /// Ask this network's resolver for a name, as often as it answers.
     #[command(hide = true)]
     Ask { name: String, seconds: u64 },
@@ -109,6 +129,9 @@ fn main() -> ExitCode {
         Command::Start { whereabouts: true, runs, .. } => show_whereabouts(runs.max(1)),
         Command::Start { only, runs, svg, .. } => start(only, runs.max(1), &svg),
         Command::Network { rounds, seconds } => throughput(rounds.max(1), seconds.max(1)),
+        Command::Scale { containers, at_a_time, only, svg } => {
+            scale::report(containers.max(20), at_a_time.max(1), only, &svg)
+        }
         Command::Ask { name, seconds } => network::ask(&name, seconds).map(|rate| println!("{rate:.0}")),
         Command::Layers { runs, size, svg } => compare_layers(runs.max(1), size, &svg),
         Command::Pull(transfer) => compare_transfer(Way::Pull, &transfer),
@@ -133,9 +156,15 @@ fn start(only: Option<Only>, runs: usize, svg: &Path) -> Result<()> {
     let scene = Scene::new()?;
     let contenders = Contender::all(&scene);
     let results = timing::measure(&contenders, runs);
-    let skipped = contenders.iter().filter_map(|contender| Some((contender.name, contender.skipped.clone()?)));
-    report("hello, started to ended", contender::OWN, &results, skipped.collect())?;
+    report("hello, started to ended", contender::OWN, &results, left_out(&contenders))?;
+    let inside = Inside::new(&scene);
+    let entered = timing::measure(&inside.contenders, runs);
+    report("true, in a running one", entering::OWN, &entered, left_out(&inside.contenders))?;
     draw(&results, contender::OWN, runs, svg)
+}
+
+fn left_out(contenders: &[Contender]) -> Vec<(&'static str, String)> {
+    contenders.iter().filter_map(|contender| Some((contender.name, contender.skipped.clone()?))).collect()
 }
 
 fn compare_runtimes(runs: usize, svg: &Path) -> Result<()> {
@@ -184,12 +213,16 @@ fn compare_transfer(way: Way, transfer: &Transfer) -> Result<()> {
 
 fn throughput(rounds: usize, seconds: u64) -> Result<()> {
     let network::Rates { rates, names } = network::measure(&contender::build("cooper")?, rounds, seconds)?;
-    let bare = rates.first().map_or(1.0, |(_, rate)| *rate);
-    println!("{:24} {:>14} {:>16}", "TCP, one stream", "median", "of a bare cable");
+    let (_, bare) = *rates.first().context("nothing was measured")?;
+    println!("{:24} {:>14} {:>6} {:>22} {:>6}", "TCP, one stream", "median", "", "processor time", "");
     for (name, rate) in &rates {
-        println!("{name:24} {rate:>9.2} Gbit/s {:>15.0}%", 100.0 * rate / bare);
+        let parts = (100.0 * rate.speed / bare.speed, 100.0 * rate.cost / bare.cost);
+        println!(
+            "{name:24} {:>7.2} Gbit/s {:>5.0}% {:>14.0} ms/Gbit {:>5.0}%",
+            rate.speed, parts.0, rate.cost, parts.1
+        );
     }
-    println!("names looked up: {names:.0} a second");
+    println!("names looked up: {:.0} a second, {:.1} us of a processor each", names.0, names.1);
     Ok(())
 }
 

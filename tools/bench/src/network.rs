@@ -28,10 +28,20 @@ kill $there";
 
 /// What was measured, in the order in which it is told.
 pub(crate) struct Rates {
-    /// Gigabits a second: a name and a median.
-    pub(crate) rates: Vec<(&'static str, f64)>,
-    /// Answers a second.
-    pub(crate) names: f64,
+    /// By name; the yardstick first.
+    pub(crate) rates: Vec<(&'static str, Rate)>,
+    /// Answers a second, and what one costs the monitor: microseconds of a processor.
+    pub(crate) names: (f64, f64),
+}
+
+/// What was seen of one way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    /// Gigabits a second.
+    pub(crate) speed: f64,
+    /// Milliseconds of a processor, both ends together, for a gigabit. On a machine that has other things to do, this says how fast it
+    /// would be alone.
+    pub(crate) cost: f64,
 }
 
 /// Measures everything `rounds` times in turn, each for `seconds`.
@@ -51,15 +61,18 @@ pub(crate) fn measure(cooper: &Path, rounds: usize, seconds: u64) -> Result<Rate
         between.push(rate(scene.cooper().args(client))?);
     }
     let rates = vec![
-        ("a bare veth cable", median(bare)),
-        ("host to published port", median(through)),
-        ("container to container", median(between)),
+        ("a bare veth cable", middle(&bare)),
+        ("host to published port", middle(&through)),
+        ("container to container", middle(&between)),
     ];
-    let mut names: Vec<f64> = Vec::new();
-    for _ in 0..rounds {
-        names.push(scene.names(seconds)?);
-    }
-    Ok(Rates { rates, names: median(names) })
+    let names: Vec<(f64, f64)> = (0..rounds).map(|_| scene.names(seconds)).collect::<Result<_>>()?;
+    let part = |part: fn(&(f64, f64)) -> f64| median(names.iter().map(part).collect());
+    Ok(Rates { rates, names: (part(|it| it.0), part(|it| it.1)) })
+}
+
+fn middle(rates: &[Rate]) -> Rate {
+    let part = |part: fn(&Rate) -> f64| median(rates.iter().map(part).collect());
+    Rate { speed: part(|it| it.speed), cost: part(|it| it.cost) }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -67,13 +80,16 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Gigabits a second, as iperf3's receiver saw them.
-fn rate(command: &mut Command) -> Result<f64> {
+/// As iperf3's receiver saw it.
+fn rate(command: &mut Command) -> Result<Rate> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
     let report: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let bits = report["end"]["sum_received"]["bits_per_second"].as_f64();
-    Ok(bits.with_context(|| format!("{command:?}: {}", report["error"]))? / 1e9)
+    let end = &report["end"];
+    let bits = end["sum_received"]["bits_per_second"].as_f64();
+    let speed = bits.with_context(|| format!("{command:?}: {}", report["error"]))? / 1e9;
+    let share = |end_of_it: &str| end["cpu_utilization_percent"][end_of_it].as_f64().context("no processor time");
+    Ok(Rate { speed, cost: (share("host_total")? + share("remote_total")?) * 10.0 / speed })
 }
 
 /// A server with a published port and a client on one network.
@@ -125,10 +141,11 @@ impl Scene {
         Ok(address.as_str().context("no address")?.to_owned())
     }
 
-    /// Answers a second from the client's own resolver, asked from inside its network by this very program.
-    fn names(&self, seconds: u64) -> Result<f64> {
+    /// Answers a second from the client's own resolver, asked from inside its network by this very program; and what one cost.
+    fn names(&self, seconds: u64) -> Result<(f64, f64)> {
         let pid = self.document("client")?["State"]["Pid"].as_u64().context("no process")?;
         let this = std::env::current_exe().context("cannot find this program")?;
+        let before = self.monitors()?;
         let asker: Child = Command::new("nsenter")
             .arg(format!("--net=/proc/{pid}/ns/net"))
             .arg(this)
@@ -138,7 +155,13 @@ impl Scene {
             .context("cannot run nsenter")?;
         let output = asker.wait_with_output().context("cannot wait for nsenter")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.trim().parse().with_context(|| format!("the asker said {text:?}"))
+        let rate: f64 = text.trim().parse().with_context(|| format!("the asker said {text:?}"))?;
+        Ok((rate, (self.monitors()? - before) * 1e6 / (rate * seconds as f64)))
+    }
+
+    /// Seconds of a processor that this scene's monitors have used. Only one of them has anything to do.
+    fn monitors(&self) -> Result<f64> {
+        crate::memory::seconds_of_monitors(self.directory.path())
     }
 }
 

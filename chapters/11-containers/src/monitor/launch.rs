@@ -16,6 +16,7 @@ use runtime::{Create, CreateOptions, Spec, Stdio};
 use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
 use super::probe::Probe;
+use super::slimming::Slimming;
 use super::wiring::{Wiring, wire};
 use super::{ATTACH, CONTROL};
 use crate::devices::{self, Device};
@@ -96,6 +97,7 @@ pub(super) fn launch(
     services.extend(wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>));
     let probe = Probe::new(container, engine.runtime(), engine.events())?;
     services.extend(probe.map(|probe| Box::new(probe) as Box<dyn Service>));
+    services.push(Box::new(Slimming::soon()));
     let mut exchange = Exchange::new(streams, journal, listeners, services)?;
     attached.map_or(Ok(()), |socket| exchange.join(socket))?;
 
