@@ -54,6 +54,24 @@ pub enum Error {
         /// How it ended.
         reason: String,
     },
+    /// CRIU could not do it.
+    #[error("criu {operation}: {said}")]
+    Criu {
+        /// `dump` or `restore`.
+        operation: &'static str,
+        /// What it said.
+        said: String,
+    },
+    /// What was restored is not confined as it was when it was written down, and was killed.
+    #[error("restored with {field} {is:?} instead of {was:?}: this criu does not restore it")]
+    Weaker {
+        /// The line of `/proc/PID/status`.
+        field: String,
+        /// What it said before.
+        was: String,
+        /// What it says now.
+        is: String,
+    },
     /// Cgroups.
     #[error(transparent)]
     Cgroup(#[from] cgroups::Error),

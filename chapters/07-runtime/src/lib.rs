@@ -8,6 +8,7 @@
 //! - [`step`]: the steps of all chapters as one enum, for chapter 1's interpreter;
 //! - [`create`](create()), [`start`](start()), [`exec`](exec()), [`lifecycle`]: the operations;
 //! - [`pause`], [`update`](update()), [`watch`]: what is done to a container while it runs;
+//! - [`checkpoint`](checkpoint()), [`restore`](restore()): a container written to disk, and let go on, by CRIU;
 //! - [`spec`] with `rules`, [`mounts`], [`confinement`], [`resources`], [`scheduling`]: the specification's fields, turned
 //!   into earlier chapters' data;
 //! - [`options`]: what hosts ask for by flags;
@@ -21,6 +22,7 @@
 mod agent;
 mod cgroup;
 mod cgroup_mount;
+pub mod checkpoint;
 pub mod confinement;
 pub mod console;
 pub mod create;
@@ -34,6 +36,7 @@ pub mod pause;
 pub mod plan;
 pub mod prepared;
 pub mod resources;
+pub mod restore;
 mod rules;
 pub mod scheduling;
 pub mod spec;
@@ -43,6 +46,7 @@ pub mod step;
 pub mod update;
 pub mod watch;
 
+pub use checkpoint::{Afterwards, Allowed, Checkpoint, Criu, checkpoint};
 pub use create::{Create, Created, OnNamespaces, Planner, Started, Stdio, create, create_planned};
 pub use error::Error;
 pub use exec::{Exec, exec};
@@ -51,6 +55,7 @@ pub use options::{CgroupManager, CreateOptions, ExecOptions, IfNoCgroup, IfPause
 pub use pause::{pause, resume};
 pub use plan::RootSource;
 pub use prepared::Prepared;
+pub use restore::{Restore, restore};
 pub use spec::Spec;
 pub use start::start;
 pub use state::{Record, State, StateDir, Status};

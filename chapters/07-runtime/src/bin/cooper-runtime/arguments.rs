@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use process::explain;
 
+use crate::frozen::{Frozen, Thawed};
 use crate::usage::Update;
 
 /// What `--version` prints: hosts look for the words "version" and "spec".
@@ -47,7 +48,7 @@ pub(crate) struct Settings {
     /// Whether a container may do without a cgroup where none can be made and no limit is asked for; "false" forbids it.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["true", "false", "auto"])]
     pub(crate) rootless: String,
-    /// The program that checkpoints and restores; only those commands look at it.
+    /// The program behind checkpoint and restore.
     #[arg(long, value_name = "FILE", default_value = "criu")]
     pub(crate) criu: PathBuf,
 }
@@ -123,10 +124,10 @@ pub(crate) enum Command {
         #[arg(short, long, default_value = ".", value_name = "DIR")]
         bundle: PathBuf,
     },
-    /// Write a running container to disk: not done by this runtime.
-    Checkpoint(Frozen),
-    /// Let a container go on that was written to disk: not done by this runtime.
-    Restore(Frozen),
+    /// Write a running container to disk, by criu(8), and delete it.
+    Checkpoint(Box<Frozen>),
+    /// Let a container go on that was written to disk.
+    Restore(Box<Thawed>),
     /// Print what this runtime knows, as JSON.
     Features,
 }
@@ -168,13 +169,6 @@ pub(crate) struct Run {
     pub(crate) no_subreaper: bool,
     #[command(flatten)]
     pub(crate) create: Create,
-}
-
-/// Whatever hosts say beside these commands.
-#[derive(Args)]
-pub(crate) struct Frozen {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) words: Vec<String>,
 }
 
 #[derive(Args)]

@@ -4,6 +4,7 @@ mod arguments;
 mod container;
 mod exec;
 mod features;
+mod frozen;
 mod listing;
 mod log;
 mod usage;
@@ -80,10 +81,8 @@ fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
         Command::Update(wanted) => usage::update(&state, &wanted),
         Command::Events { stats, interval, id } => usage::events(&state, &id, (!stats).then_some(interval)),
         Command::Spec { rootless, bundle } => write_spec(rootless, &bundle),
-        Command::Checkpoint(_) | Command::Restore(_) => anyhow::bail!(
-            "checkpoint and restore are not done by this runtime, with or without {}; what runs can be paused",
-            settings.criu.display()
-        ),
+        Command::Checkpoint(wanted) => frozen::checkpoint(&state, &wanted, &settings, log),
+        Command::Restore(wanted) => frozen::restore(&state, &wanted, &settings, log),
         Command::Features => features::print(),
     }
 }
