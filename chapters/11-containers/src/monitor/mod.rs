@@ -14,6 +14,7 @@ mod exchange;
 pub(crate) mod journal;
 mod launch;
 mod probe;
+mod switchboard;
 mod wiring;
 
 use std::ffi::OsString;
