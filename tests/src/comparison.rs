@@ -27,6 +27,12 @@ pub const DIFFERENT: &[(&str, &str)] = &[
     ),
     ("update --restart sometimes web", "a malformed value of a flag is 125 for every flag"),
     ("run --rm --network none --annotation a=b bb:1 true", "the recorded daemon is too old for annotations"),
+    ("run --rm --network none --device /no/such bb:1 true", "docker takes the missing node for a missing command: 127"),
+    (
+        "run --rm --network none --blkio-weight 5 bb:1 true",
+        "where the kernel has no weights, docker warns and drops what was asked, be it possible or not",
+    ),
+    ("run -d -a stdout --network none bb:1 true", "flags that contradict each other are 125, as every wrong flag is"),
 ];
 
 /// The commands, in order.

@@ -156,6 +156,33 @@ impl Networks {
         done.or_else(|error| leases.write(&before).and(Err(error)))
     }
 
+    /// Takes back published ports of a connected container: their elements in the maps, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNetwork`] when the endpoint is gone, [`Error::BadPort`] where a CNI plugin published them, which can
+    /// only do so once; [`Error::Firewall`]. All are still published then.
+    pub fn take_back(&self, endpoint: &Endpoint, mappings: &[PortMapping]) -> Result<()> {
+        let Some(first) = mappings.first() else { return Ok(()) };
+        let _lock = self.lock()?;
+        let network = self.inspect_locked(&endpoint.network)?;
+        if matches!(network.driver, Driver::Cni(_)) {
+            let reason =
+                format!("network {} is a CNI plugin's, which publishes when a container is connected", network.name);
+            return Err(Error::BadPort { text: first.to_string(), reason });
+        }
+        let leases = self.leases(&network.name);
+        let mut lease = leases
+            .of_container(&endpoint.container_id)?
+            .ok_or_else(|| Error::NoSuchNetwork(format!("{} of {}", network.name, endpoint.container_id)))?;
+        lease.ports.retain(|port| !mappings.contains(port));
+        let table = self.table(&network.name);
+        // The lease first: a table that is loaded anew, now or later, has what the leases say.
+        leases.write(&lease)?;
+        let gone = published(endpoint, mappings);
+        let anew = |_| table.load(&network, &all_published(&leases)?)?.finish();
+        table.unpublish(&gone).and_then(crate::firewall::Transaction::finish).or_else(anew)
+    }
+
     fn plan_endpoint(
         &self,
         network: &Network,

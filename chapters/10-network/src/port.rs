@@ -183,6 +183,18 @@ impl Reservation {
         &self.mappings
     }
 
+    /// Holds what another reservation holds, too.
+    pub fn absorb(&mut self, more: Self) {
+        self.mappings.extend(more.mappings);
+        self.sockets.extend(more.sockets);
+    }
+
+    /// Lets go of the ports of which `is_gone` says so.
+    pub fn let_go(&mut self, is_gone: impl Fn(&PortMapping) -> bool) {
+        let held = std::mem::take(&mut self.mappings).into_iter().zip(std::mem::take(&mut self.sockets));
+        (self.mappings, self.sockets) = held.filter(|(mapping, _)| !is_gone(mapping)).unzip();
+    }
+
     fn add(&mut self, mapping: &PortMapping) -> Result<u16> {
         let address = mapping.host();
         step!(
@@ -271,6 +283,18 @@ mod tests {
         let error = Reservation::take(&parse(&format!("127.0.0.1:{port}:80")).unwrap(), Family::Four).unwrap_err();
         assert_eq!(error.to_string(), format!("port 127.0.0.1:{port}/tcp is already in use on this machine"));
         assert!(error.hint().unwrap().contains("ss -lnp"));
+    }
+
+    #[test]
+    fn a_reservation_grows_and_shrinks_port_by_port() {
+        let mut held = Reservation::take(&parse("127.0.0.1::80").unwrap(), Family::Four).unwrap();
+        held.absorb(Reservation::take(&parse("127.0.0.1::81").unwrap(), Family::Four).unwrap());
+        let first = held.mappings()[0];
+        assert!(Reservation::take(&[first], Family::Four).is_err());
+        held.let_go(|mapping| mapping.container_port == 80);
+        assert_eq!(held.mappings().iter().map(|mapping| mapping.container_port).collect::<Vec<_>>(), [81]);
+        assert!(Reservation::take(&[first], Family::Four).is_ok());
+        assert!(Reservation::take(held.mappings(), Family::Four).is_err());
     }
 
     #[test]

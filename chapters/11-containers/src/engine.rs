@@ -13,7 +13,7 @@ use crate::events::Event;
 use crate::id::{ContainerId, check_name};
 use crate::logs::{LogOptions, Logs};
 use crate::paths::{Paths, private_directory};
-use crate::record::Container;
+use crate::record::{Container, Life};
 use crate::settings::Defaults;
 use crate::stack::Stack;
 use crate::volumes::Volumes;
@@ -148,11 +148,26 @@ impl Engine {
     pub fn list(&self, all: All) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
         for container in self.survey()?.sound {
-            if all == All::Yes || container.life()?.status.is_live() {
+            if all == All::Yes || self.life(&container)?.status.is_live() {
                 containers.push(container);
             }
         }
         Ok(containers)
+    }
+
+    /// Where a container is in its life, and what its monitor's death left is put right before anybody is told that it is over.
+    ///
+    /// Without its monitor a container has no log, no restart policy and nobody who will ever know how it ended. As Docker
+    /// does when a shim dies, whoever notices first ends its processes, so that "exited" is true whenever it is said.
+    ///
+    /// # Errors
+    /// A state file that cannot be read. What cannot be put right now (a full disk) is left to the next one who looks.
+    pub fn life(&self, container: &Container) -> Result<Life> {
+        let life = container.life()?;
+        if !life.abandoned || self.bury(container).is_err() {
+            return Ok(life);
+        }
+        Ok(container.life()?)
     }
 
     /// Reads every container's record.

@@ -26,7 +26,7 @@ impl Engine {
     /// Docker Engine API, "Inspect a container"
     pub fn inspect(&self, id: &ContainerId) -> Result<Value> {
         let container = self.container(id)?;
-        let life = container.life()?;
+        let life = self.life(&container)?;
         let record = container.record();
         let args = record.settings.args();
         let (path, args) = args.split_first().map_or((String::new(), &[][..]), |(path, args)| (path.clone(), args));

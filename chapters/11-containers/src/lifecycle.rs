@@ -270,7 +270,7 @@ pub(crate) fn wrong_state(container: &Container, operation: &'static str, needed
 }
 
 /// Asks something of a container's monitor. `None` if there is none any more.
-fn ask(container: &Container, request: Request) -> Result<Option<Reply>> {
+pub(crate) fn ask(container: &Container, request: Request) -> Result<Option<Reply>> {
     let end = Instant::now() + CLEANING;
     while container.monitor().is_some() {
         if let Some(reply) = ask_once(container, request, end)? {

@@ -68,6 +68,9 @@ pub struct Life {
     pub endpoints: Vec<Endpoint>,
     /// Published ports while it runs, with the host's ports that they really got.
     pub ports: Vec<PortMapping>,
+    /// Whether its monitor died and nobody has put it right: its processes may live still.
+    #[serde(skip)]
+    pub abandoned: bool,
 }
 
 impl Life {
@@ -75,7 +78,7 @@ impl Life {
     pub(crate) fn abandoned(self) -> Self {
         let exit_code = self.exit_code.filter(|_| self.status == Status::Restarting);
         let (endpoints, ports) = (Vec::new(), Vec::new());
-        Self { status: Status::Exited, pid: None, exit_code, endpoints, ports, ..self }
+        Self { status: Status::Exited, pid: None, exit_code, endpoints, ports, abandoned: true, ..self }
     }
 }
 
@@ -157,7 +160,8 @@ impl Container {
     /// Where it is in its life.
     ///
     /// A container that says "running" but whose monitor is gone (killed, or a reboot came between) has
-    /// ended in a way that nobody saw: it is reported as exited, its exit code unknown.
+    /// ended in a way that nobody saw: it is reported as exited, its exit code unknown. That its processes have ended, too,
+    /// is for [`Engine::life`](crate::Engine::life) to see to.
     ///
     /// # Errors
     /// A state file that cannot be read.

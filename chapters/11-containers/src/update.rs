@@ -1,5 +1,6 @@
-//! Changing what a container was asked to be, also while it runs: its limits, its restart policy.
+//! Changing what a container was asked to be, also while it runs: its limits, its restart policy, its published ports.
 
+use network::PortMapping;
 use process::state;
 
 use crate::devices::disks;
@@ -7,7 +8,11 @@ use crate::engine::Engine;
 use crate::error::{Error, Result, While as _};
 use crate::events::Event;
 use crate::id::ContainerId;
-use crate::options::Resources;
+use crate::lifecycle::ask;
+use crate::monitor::client::{Reply, Request};
+use crate::networking::exposed_port;
+use crate::options::{CreateOptions, Resources};
+use crate::record::{Container, Life, Record};
 use crate::restart::RestartPolicy;
 use crate::spec;
 
@@ -18,6 +23,10 @@ pub struct Update {
     pub resources: Resources,
     /// What happens when it ends.
     pub restart: Option<RestartPolicy>,
+    /// Ports to publish.
+    pub publish: Vec<PortMapping>,
+    /// Ports of the container that are not to be published any more, as `80/tcp`.
+    pub unpublish: Vec<String>,
 }
 
 impl Engine {
@@ -42,16 +51,70 @@ impl Engine {
             }
             options.restart = policy;
         }
+        let ports_change = change_ports(options, update)?;
         options.resources = merged(&options.resources, &update.resources);
         let limits = spec::limits(&options.resources, &disks(&options.resources)?)?;
         // Between two runs of a restart policy there is no group; the next one will be made with these limits.
         if update.resources != Resources::default() && container.life()?.pid.is_some() {
             runtime::update(&self.runtime(), id.as_str(), &limits).doing("limit", container.name())?;
         }
-        state::write_json(&container.directory().join("container.json"), container.record())?;
+        let file = container.directory().join("container.json");
+        let before: Record = state::read_json(&file)?;
+        state::write_json(&file, container.record())?;
+        if ports_change && let Err(error) = self.publish_anew(&container) {
+            // As it was: what is written down is what is published.
+            state::write_json(&file, &before)?;
+            return Err(error);
+        }
         self.events().record(&Event::of(&container, "update"));
         Ok(())
     }
+}
+
+impl Engine {
+    /// Has the ports of a container published as its record says, if it runs. The caller has its lock.
+    fn publish_anew(&self, container: &Container) -> Result<()> {
+        let life = container.life()?;
+        if life.pid.is_none() {
+            return Ok(());
+        }
+        if namespaces::rootless::is_rootless() {
+            let reason = "a running container's ports can be changed by root alone; stop it first";
+            return Err(Error::bad("--publish-add", container.name(), reason));
+        }
+        match ask(container, Request::Ports)? {
+            Some(Reply::Published { ports }) => Ok(container.write_life(&Life { ports, ..life })?),
+            Some(Reply::Refused { reason }) => Err(Error::bad("--publish-add", container.name(), reason)),
+            _ => Err(Error::bad("--publish-add", container.name(), "it ended meanwhile")),
+        }
+    }
+}
+
+/// Lays the wishes about ports over a container's own. True if there are any.
+fn change_ports(options: &mut CreateOptions, update: &Update) -> Result<bool> {
+    let network = &mut options.network;
+    for text in &update.unpublish {
+        let gone = exposed_port(text)?;
+        let is_gone = |port: &PortMapping| {
+            gone.iter().any(|gone| (gone.container_port, gone.protocol) == (port.container_port, port.protocol))
+        };
+        if !network.publish.iter().any(is_gone) {
+            let reason = match network.publish_all {
+                true => "it was not published by itself, but with all exposed ones (-P)",
+                false => "that port is not published",
+            };
+            return Err(Error::bad("--publish-rm", text, reason));
+        }
+        network.publish.retain(|port| !is_gone(port));
+    }
+    for port in &update.publish {
+        if network.publish.contains(port) && port.host_port != 0 {
+            return Err(Error::bad("--publish-add", port.to_string(), "it is published already"));
+        }
+        network.publish.push(*port);
+    }
+    network.check()?;
+    Ok(!(update.publish.is_empty() && update.unpublish.is_empty()))
 }
 
 /// Limits with others laid over them. The two ways to say how much CPU time there is take each other's place.

@@ -187,7 +187,12 @@ fn a_monitor_s_death_is_noticed_and_everything_can_still_be_removed() {
         .unwrap();
     let life = eventually(|| container.life().ok().filter(|life| life.status == Status::Exited)).unwrap();
     assert_eq!(life.exit_code, None, "nobody saw how it ended");
+    // Its process outlives the monitor, until somebody looks: nobody is told that it is over while it is not.
+    let ended = || process::PidFd::open(first).map_or(true, |it| it.ended_within(Duration::ZERO).unwrap());
+    assert!(!ended());
     assert_eq!(sandbox.engine.inspect(container.id()).unwrap()["State"]["ExitCode"], -1);
+    assert!(ended(), "whoever says that it is over has ended it");
+    assert!(sandbox.leaks().is_empty(), "{:?}", sandbox.leaks());
     assert_eq!(sandbox.engine.wait(container.id()).unwrap(), None);
     sandbox.engine.remove(container.id(), RemoveOptions { force: true, volumes: true }).unwrap();
     eventually(|| (!std::path::Path::new(&format!("/proc/{first}")).exists()).then_some(())).unwrap();

@@ -142,11 +142,11 @@ fn limits_and_policies_change_while_a_container_runs() {
     let container = sandbox.run_detached(restarting("always", "exec sleep 1000"));
     let resources = Resources { pids_limit: Some(33), memory: Some(64 << 20), ..Resources::default() };
     let restart = Some("no".parse().unwrap());
-    sandbox.engine.update(container.id(), &Update { resources, restart }).unwrap();
+    sandbox.engine.update(container.id(), &Update { resources, restart, ..Update::default() }).unwrap();
     let counted = sandbox.engine.usage(container.id()).unwrap().counted;
     assert_eq!((counted.pids.limit, counted.memory.limit), (Some(33), Some(64 << 20)));
     let wrong = Resources { memory: Some(1), ..Resources::default() };
-    sandbox.engine.update(container.id(), &Update { resources: wrong, restart: None }).unwrap_err();
+    sandbox.engine.update(container.id(), &Update { resources: wrong, ..Update::default() }).unwrap_err();
     let kept = sandbox.engine.find(container.id().as_str()).unwrap().record().options.resources.clone();
     assert_eq!((kept.memory, kept.pids_limit), (Some(64 << 20), Some(33)));
     PidFd::open(next_pid(&container, None)).unwrap().signal(Signal::SIGKILL).unwrap();

@@ -6,7 +6,7 @@ mod sandbox;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use containers::{Connection, CreateOptions, Network, PortMapping, Protocol, StartOptions};
+use containers::{Connection, CreateOptions, Network, PortMapping, Protocol, StartOptions, Update};
 use network::NetworkSpec;
 use sandbox::{Sandbox, eventually, sh};
 
@@ -131,4 +131,61 @@ fn another_containers_network_is_shared() {
     assert!(said.stdout.matches(&address).count() >= 2, "{said:?}");
     sandbox.engine.stop(owner.id(), Some(std::time::Duration::ZERO)).unwrap();
     assert!(sandbox.run(shared()).unwrap_err().to_string().contains("running"));
+}
+
+#[test]
+fn ports_come_and_go_while_a_container_runs() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    if !process::needs::program("nft") {
+        return;
+    }
+    let mut options = bridged("(while :; do echo one | nc -l -p 80; done) & while :; do echo two | nc -l -p 81; done");
+    options.network.publish = network::port::parse("127.0.0.1::80").unwrap();
+    let container = sandbox.run_detached(options);
+    let ports = || container.life().unwrap().ports;
+    let port_of = |inside: u16| ports().iter().find(|port| port.container_port == inside).map(|port| port.host_port);
+    let says = |port: u16| {
+        let mut text = String::new();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.write_all(b"\n").ok()?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        stream.read_to_string(&mut text).ok().filter(|_| !text.is_empty()).map(|_| text)
+    };
+    let rules = || {
+        let table = sandbox.engine.networks().table(&network::NetworkName::default_bridge());
+        let text = table.list().unwrap().unwrap();
+        text.lines().filter(|line| !line.contains("elements") && !line.contains(" : ")).count()
+    };
+    let first = port_of(80).unwrap();
+    assert_eq!(eventually(|| says(first)).unwrap(), "one\n");
+    let before = rules();
+
+    let more = Update { publish: network::port::parse("127.0.0.1::81").unwrap(), ..Update::default() };
+    sandbox.engine.update(container.id(), &more).unwrap();
+    let second = port_of(81).unwrap();
+    assert_eq!(eventually(|| says(second)).unwrap(), "two\n");
+    assert_eq!(rules(), before, "a port is an element of a map, and no rule");
+    assert_eq!(port_of(80), Some(first));
+    let held = network::Reservation::take(&[ports()[1]], network::Family::Four).unwrap_err().to_string();
+    assert!(held.contains("in use"), "{held}");
+
+    let taken = format!("127.0.0.1:{first}:81");
+    let taken = Update { publish: network::port::parse(&taken).unwrap(), ..Update::default() };
+    let error = sandbox.engine.update(container.id(), &taken).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    assert_eq!(ports().len(), 2);
+    assert_eq!(sandbox.engine.container(container.id()).unwrap().record().options.network.publish.len(), 2);
+
+    let fewer = Update { unpublish: vec!["80".into()], ..Update::default() };
+    sandbox.engine.update(container.id(), &fewer).unwrap();
+    assert!(port_of(80).is_none() && says(first).is_none());
+    assert_eq!(eventually(|| says(second)).unwrap(), "two\n");
+    assert!(std::net::TcpListener::bind(("127.0.0.1", first)).is_ok(), "the machine's port is free again");
+    assert!(sandbox.engine.update(container.id(), &fewer).unwrap_err().to_string().contains("not published"));
+
+    // And at the next start.
+    sandbox.engine.restart(container.id(), Some(std::time::Duration::ZERO), &Default::default()).unwrap();
+    assert!(port_of(80).is_none());
+    let again = port_of(81).unwrap();
+    assert_eq!(eventually(|| says(again)).unwrap(), "two\n");
 }

@@ -26,7 +26,7 @@ pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Vec<
     let filters = Filters::parse(&query, &summary::FILTERS)?;
     let limit = number(&query, "limit")?.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
     let all = flag(&query, "all") || limit.is_some();
-    let list = api.call(move |engine| summary::list(engine.list(All::Yes)?, all, &filters)).await?;
+    let list = api.call(move |engine| summary::list(engine, engine.list(All::Yes)?, all, &filters)).await?;
     let now = Timestamp::now();
     let shown = list.iter().take(limit.unwrap_or(usize::MAX));
     Ok(Json(shown.map(|summary| summary.json(now)).collect()))
@@ -192,4 +192,11 @@ pub async fn remove(State(api): State<Arc<Api>>, Path(id): Path<String>, query: 
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// `POST /containers/prune`: those that do not run.
+pub async fn prune(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Value>, ApiError> {
+    Filters::parse(&query, &[])?;
+    let pruned = api.call(|engine| Ok(engine.prune()?)).await?;
+    Ok(Json(json!({ "ContainersDeleted": pruned.containers, "SpaceReclaimed": pruned.bytes })))
 }

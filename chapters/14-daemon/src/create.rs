@@ -135,7 +135,7 @@ pub fn update(bytes: &[u8]) -> Result<Update, ApiError> {
     let body: HostConfig = serde_json::from_slice(bytes).map_err(bad)?;
     refuse_others("", &body.others)?;
     let restart = (!body.restart_policy.name.is_empty()).then(|| body.restart_policy.policy()).transpose()?;
-    Ok(Update { resources: body.resources(), restart })
+    Ok(Update { resources: body.resources(), restart, ..Update::default() })
 }
 
 /// Fields that ask nothing of the engine: how large the client's terminal is (it says so again when it attaches), and

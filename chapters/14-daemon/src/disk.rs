@@ -255,7 +255,7 @@ pub async fn df(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
             let images: Vec<Value> = usage.images.iter().map(image_json).collect();
             let mut containers = Vec::new();
             for used in &usage.containers {
-                let line = summary::list(vec![used.container.clone()], true, &Filters::default())?;
+                let line = summary::list(engine, vec![used.container.clone()], true, &Filters::default())?;
                 let mut line = line.first().map_or(Value::Null, |summary| summary.json(now));
                 line["SizeRw"] = json!(used.size);
                 containers.push(line);
@@ -286,7 +286,7 @@ fn image_json(used: &ImageUsage) -> Value {
 
 fn volume_json(used: &VolumeUsage) -> Value {
     json!({
-        "Name": used.volume.name, "Driver": "local", "Scope": "local", "Mountpoint": "", "Options": null,
+        "Name": used.volume.name, "Driver": used.volume.driver, "Scope": "local", "Mountpoint": "", "Options": used.volume.options,
         "Labels": used.volume.labels, "CreatedAt": used.volume.created.to_string(),
         "UsageData": { "Size": used.size, "RefCount": used.users },
     })

@@ -30,11 +30,16 @@ pub struct Summary {
 ///
 /// # Errors
 /// State that cannot be read. A container that is removed meanwhile is no error: it is left out.
-pub fn list(containers: Vec<Container>, all: bool, filters: &Filters) -> Result<Vec<Summary>, ApiError> {
+pub fn list(
+    engine: &Engine,
+    containers: Vec<Container>,
+    all: bool,
+    filters: &Filters,
+) -> Result<Vec<Summary>, ApiError> {
     let all = all || filters.has("status") || filters.has("exited");
     let mut list = Vec::new();
     for container in containers {
-        let life = container.life()?;
+        let life = engine.life(&container)?;
         let health = container.health()?.map(|health| health.status);
         let summary = Summary { container, life, health };
         if (all || summary.life.status.is_live()) && summary.passes(filters) {

@@ -11,6 +11,7 @@ use containers::{Engine, Volume, VolumeRequest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::disk::Unused;
 use crate::engine::Api;
 use crate::error::ApiError;
 use crate::query::{Filters, Query};
@@ -75,6 +76,36 @@ pub async fn create(State(api): State<Arc<Api>>, Json(body): Json<Body>) -> Resu
         })
         .await?;
     Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// `POST /volumes/prune`: anonymous ones, or with `all=true` named ones too.
+pub async fn prune(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Value>, ApiError> {
+    let filters = Filters::parse(&query, &["all", "label"])?;
+    let named = filters.has("all") && filters.pass("all", |value| matches!(value, "1" | "true"));
+    let unused = if named { Unused::All } else { Unused::Dangling };
+    let (names, bytes) = api.call(move |engine| prune_volumes(engine, unused, &filters)).await?;
+    Ok(Json(json!({ "VolumesDeleted": names, "SpaceReclaimed": bytes })))
+}
+
+/// Removes the volumes that no container uses: anonymous ones, or all. Their names, and the bytes that came back.
+///
+/// # Errors
+/// The first that cannot be removed.
+pub fn prune_volumes(engine: &Engine, unused: Unused, filters: &Filters) -> Result<(Vec<String>, u64), ApiError> {
+    let may = |volume: &Volume| (volume.anonymous || unused == Unused::All) && filters.pass_labels(&volume.labels);
+    let (mut gone, mut bytes) = (Vec::new(), 0);
+    for volume in engine.volumes().list()?.into_iter().filter(may) {
+        let size = images::taken(&engine.volumes().data(&volume.name));
+        match engine.remove_volume(&volume.name) {
+            Ok(()) => {
+                gone.push(volume.name);
+                bytes += size;
+            }
+            Err(containers::Error::VolumeInUse { .. } | containers::Error::NoSuchVolume(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((gone, bytes))
 }
 
 /// `GET /volumes/{name}`.

@@ -191,7 +191,7 @@ impl Prune {
         deleted("Networks", &engine.networks().prune()?);
         let mut bytes = pruned.bytes;
         if self.volumes {
-            bytes += prune_volumes(&engine, |volume| volume.anonymous)?;
+            bytes += prune_volumes(&engine, Unused::Dangling)?;
         }
         bytes += prune_images(&engine, self.all, &Filters::default())?;
         let collected = catalogue::collect(&engine, None).map_err(message)?;
@@ -241,27 +241,16 @@ impl PruneVolumes {
         if !self.force && !confirmed(&question)? {
             return Ok(0);
         }
-        let every = |volume: &containers::Volume| self.all || volume.anonymous;
-        let bytes = prune_volumes(&place.engine()?, every)?;
+        let unused = if self.all { Unused::All } else { Unused::Dangling };
+        let bytes = prune_volumes(&place.engine()?, unused)?;
         say!("Total reclaimed space: {}", words::size(bytes));
         Ok(0)
     }
 }
 
-/// Volumes that no container uses, of those that `may` go: bytes that came back.
-fn prune_volumes(engine: &Engine, may: impl Fn(&containers::Volume) -> bool) -> anyhow::Result<u64> {
-    let (mut gone, mut bytes) = (Vec::new(), 0);
-    for volume in engine.volumes().list()?.into_iter().filter(may) {
-        let size = images::taken(&engine.volumes().data(&volume.name));
-        match engine.remove_volume(&volume.name) {
-            Ok(()) => {
-                gone.push(volume.name);
-                bytes += size;
-            }
-            Err(containers::Error::VolumeInUse { .. } | containers::Error::NoSuchVolume(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Volumes that no container uses: bytes that came back.
+fn prune_volumes(engine: &Engine, unused: Unused) -> anyhow::Result<u64> {
+    let (gone, bytes) = daemon::volume::prune_volumes(engine, unused, &Filters::default()).map_err(message)?;
     deleted("Volumes", &gone);
     Ok(bytes)
 }

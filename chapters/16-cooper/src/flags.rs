@@ -267,7 +267,7 @@ pub(crate) struct Network {
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
     /// Expose a port or a range of ports
-    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = exposed)]
     pub(crate) expose: Vec<String>,
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_name = "HOST:IP")]
@@ -281,6 +281,11 @@ pub(crate) struct Network {
     /// Set DNS options
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
     pub(crate) dns_option: Vec<String>,
+}
+
+/// A port of the container alone, or a range of them.
+fn exposed(text: &str) -> Result<String, containers::Error> {
+    containers::exposed_port(text).map(|_| text.to_owned())
 }
 
 /// What it may do.

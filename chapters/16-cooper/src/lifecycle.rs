@@ -156,6 +156,12 @@ pub(crate) struct Update {
     /// Restart policy to apply when a container exits
     #[arg(long, value_name = "no|on-failure[:N]|always|unless-stopped")]
     restart: Option<containers::RestartPolicy>,
+    /// Publish one more port, at once if the container runs
+    #[arg(long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
+    publish_add: Vec<String>,
+    /// Take back what is published of a port of the container
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    publish_rm: Vec<String>,
     /// Print usage
     #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
@@ -166,7 +172,12 @@ pub(crate) struct Update {
 
 impl Update {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
-        let update = containers::Update { resources: self.resources.options()?, restart: self.restart };
+        let mut publish = Vec::new();
+        for text in &self.publish_add {
+            publish.extend(network::port::parse(text)?);
+        }
+        let (resources, unpublish) = (self.resources.options()?, self.publish_rm.clone());
+        let update = containers::Update { resources, restart: self.restart, publish, unpublish };
         if update == containers::Update::default() {
             bail!("you must provide one or more flags when using this command");
         }

@@ -43,7 +43,7 @@ impl Ps {
             eprintln!("cooper: container {}: {error}", id.short());
             eprintln!("hint: `cooper rm -f {}` removes it", id.short());
         }
-        let mut rows = summary::list(survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
+        let mut rows = summary::list(&engine, survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
         rows.truncate(last.unwrap_or(usize::MAX));
         crate::stdout::print(format_args!("{}", render_containers(&engine, &rows, self, Timestamp::now())?));
         Ok(0)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use containers::{CreateOptions, DiskRate, DiskWeight, LogConfig};
+use containers::{CreateOptions, DeviceRequest, DeviceRule, DiskRate, DiskWeight, LogConfig};
 
 use crate::values;
 
@@ -12,10 +12,10 @@ use crate::values;
 pub(crate) struct Machine {
     /// Add a host device to the container
     #[arg(long, value_name = "HOST[:CONTAINER][:rwm]")]
-    device: Vec<String>,
+    device: Vec<DeviceRequest>,
     /// Add a rule to the cgroup allowed devices list
     #[arg(long, value_name = "RULE")]
-    device_cgroup_rule: Vec<String>,
+    device_cgroup_rule: Vec<DeviceRule>,
     /// Limit read rate (bytes per second) from a device
     #[arg(long, value_name = "DISK:BYTES")]
     device_read_bps: Vec<String>,
@@ -48,8 +48,8 @@ impl Machine {
     /// # Errors
     /// The first value that is none, named with its flag.
     pub(crate) fn fill(&self, options: &mut CreateOptions) -> anyhow::Result<()> {
-        options.devices = self.device.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        options.device_rules = self.device_cgroup_rule.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        options.devices.clone_from(&self.device);
+        options.device_rules.clone_from(&self.device_cgroup_rule);
         let resources = &mut options.resources;
         let bytes = |text: &str| values::bytes(text);
         let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number"));

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use network::PortMapping;
 use process::{CallError, During as _, pty};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ const LONGEST_REQUEST: usize = 4 << 10;
 /// <- "kept"                                  with --rm: it ends to be started again, and stays
 /// -> "stop"
 /// <- "stopping"                              with --restart: its next end is the last
+/// -> "ports"
+/// <- {"published":{"ports":[...]}}          what the record says is published is, and nothing else
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,10 +39,12 @@ pub(crate) enum Request {
     Keep,
     /// Do not start it again at this end, whatever its restart policy says: somebody wants it to end.
     Stop,
+    /// Read its record again, and publish what that says now.
+    Ports,
 }
 
 /// What `control.sock` answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Reply {
     /// The container ended.
@@ -51,6 +56,16 @@ pub(crate) enum Reply {
     Kept,
     /// It will not be started again.
     Stopping,
+    /// These ports are published now.
+    Published {
+        /// As they really are.
+        ports: Vec<PortMapping>,
+    },
+    /// The ports are as they were.
+    Refused {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// One client of the streams.
@@ -179,7 +194,7 @@ impl Control {
         }
     }
 
-    /// Answers a client. The answer is shorter than any socket's buffer.
+    /// Answers a client. The answer is shorter than any socket's buffer, or it is dropped with its client.
     pub(super) fn answer(&mut self, reply: Reply) {
         if let Ok(mut line) = serde_json::to_vec(&reply) {
             line.push(b'\n');

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use process::pty;
 
 use super::client::{Control, Reply, Request};
+use super::switchboard::Switchboard;
 
 /// Where requests about a container are made.
 pub(super) struct Desk {
@@ -17,11 +18,13 @@ pub(super) struct Desk {
     kept: bool,
     /// Whether somebody wants it to end and not to be restarted.
     stopped: bool,
+    /// Who publishes its ports.
+    switchboard: Switchboard,
 }
 
 impl Desk {
-    pub(super) fn new(listener: UnixListener) -> Self {
-        Self { listener, clients: Vec::new(), ended: None, kept: false, stopped: false }
+    pub(super) fn new(listener: UnixListener, switchboard: Switchboard) -> Self {
+        Self { listener, clients: Vec::new(), ended: None, kept: false, stopped: false, switchboard }
     }
 
     pub(super) fn listener(&self) -> BorrowedFd<'_> {
@@ -86,6 +89,13 @@ impl Desk {
                 (Request::Stop, _) => {
                     self.stopped = true;
                     self.clients[index].answer(Reply::Stopping);
+                }
+                (Request::Ports, _) => {
+                    let reply = match self.switchboard.refresh() {
+                        Ok(ports) => Reply::Published { ports },
+                        Err(error) => Reply::Refused { reason: error.to_string() },
+                    };
+                    self.clients[index].answer(reply);
                 }
                 _ => {}
             }

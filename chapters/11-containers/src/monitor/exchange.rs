@@ -22,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::client::{Client, HIGH};
 use super::desk::Desk;
 use super::journal::Journal;
+use super::switchboard::Switchboard;
 use crate::framing::{self, Stream};
 
 /// What one read takes, bytes: a frame's length, too.
@@ -103,6 +104,7 @@ impl Exchange {
         journal: Option<Journal>,
         (attach, control): (UnixListener, UnixListener),
         services: Vec<Box<dyn Service>>,
+        switchboard: Switchboard,
     ) -> Result<Self, CallError> {
         let mut outputs: Vec<Output> =
             streams.outputs.into_iter().map(|(fd, stream)| Output { fd, stream, ended: false }).collect();
@@ -115,7 +117,7 @@ impl Exchange {
             rustix::io::ioctl_fionbio(fd, true).during("ioctl FIONBIO", "stream")?;
         }
         let Streams { terminal, stdin_once, .. } = streams;
-        let (clients, desk) = (Vec::new(), Desk::new(control));
+        let (clients, desk) = (Vec::new(), Desk::new(control, switchboard));
         Ok(Self { terminal, outputs, input, stdin_once, journal, attach, clients, services, desk })
     }
 

@@ -17,6 +17,7 @@ use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
 use super::probe::Probe;
 use super::slimming::Slimming;
+use super::switchboard::Switchboard;
 use super::wiring::{Wiring, wire};
 use super::{ATTACH, CONTROL};
 use crate::devices::{self, Device};
@@ -78,7 +79,8 @@ pub(super) fn launch(
     let journal = kept.map(|kept| Journal::open(&container.log_file(), kept)).transpose()?;
     let (stdio, mut streams) = streams(container, size)?;
 
-    let mut wiring = Wiring::default();
+    let switchboard = Switchboard::of(engine, container.id());
+    let mut wiring = Wiring::new(switchboard.clone());
     let mut on_namespaces = |pid: Pid| wire(engine, container, pid, &mut wiring).map_err(Into::into);
     let (root, keeper) = Stack::of(container, engine.snapshots()).source()?;
     let created = runtime::create(Create {
@@ -98,7 +100,7 @@ pub(super) fn launch(
     let probe = Probe::new(container, engine.runtime(), engine.events())?;
     services.extend(probe.map(|probe| Box::new(probe) as Box<dyn Service>));
     services.push(Box::new(Slimming::soon()));
-    let mut exchange = Exchange::new(streams, journal, listeners, services)?;
+    let mut exchange = Exchange::new(streams, journal, listeners, services, switchboard)?;
     attached.map_or(Ok(()), |socket| exchange.join(socket))?;
 
     let holdings = Holdings { wiring, _files: keeper };
@@ -120,7 +122,8 @@ fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result
     let stack = Stack::of(container, engine.snapshots());
     let user = stack.look(|root| user::resolve(root, &record.settings.user, &record.options.groups))?;
     let devices = found_devices(&record.options)?;
-    let rootless = namespaces::rootless::is_rootless();
+    let (rootless, can_limit) = (namespaces::rootless::is_rootless(), can_limit());
+    check_groups(&record.options, rootless, can_limit)?;
     Plan {
         id: container.id(),
         settings: &record.settings,
@@ -130,7 +133,7 @@ fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result
         files: container.directory(),
         network: engine.shared_network(container)?,
         rootless,
-        can_limit: can_limit(),
+        can_limit,
         obtainable: privileges::CapSet::obtainable(),
         places: record.options.sharing.places(engine)?,
         devices: &devices,
@@ -138,6 +141,22 @@ fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result
         kernel: kernel(),
     }
     .spec()
+}
+
+/// Wishes about control groups that nobody could grant here, and that must not be taken for granted.
+fn check_groups(options: &crate::options::CreateOptions, rootless: bool, can_limit: bool) -> Result<()> {
+    if let Some(parent) = options.cgroup_parent.as_ref().filter(|_| !can_limit) {
+        let reason = "this user has no control groups on this machine in which one could be made";
+        return Err(Error::bad("--cgroup-parent", parent, reason));
+    }
+    let reason = "without root no control group narrows what a device's own permissions allow";
+    if let Some(rule) = options.device_rules.first().filter(|_| rootless) {
+        return Err(Error::bad("--device-cgroup-rule", rule.to_string(), reason));
+    }
+    match options.devices.iter().find(|device| rootless && device.access.len() < 3) {
+        Some(device) => Err(Error::bad("--device", format!("{}:{}", device.host.display(), device.access), reason)),
+        None => Ok(()),
+    }
 }
 
 /// The devices that it gets: those that were asked for, and with `--privileged` all that whoever runs this may open.

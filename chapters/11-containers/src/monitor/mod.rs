@@ -15,6 +15,7 @@ pub(crate) mod journal;
 mod launch;
 mod probe;
 mod slimming;
+mod switchboard;
 mod wiring;
 
 use std::ffi::OsString;

@@ -11,6 +11,7 @@ use network::{Endpoint, NetworkName, PortMapping, Reservation, ResolvConf, resol
 use process::{During as _, Pid};
 
 use super::exchange::Service;
+use super::switchboard::Switchboard;
 use crate::engine::Engine;
 use crate::error::{Result, While as _};
 use crate::networking::NetworkMode;
@@ -23,11 +24,19 @@ pub(super) struct Wiring {
     pub(super) endpoints: Vec<Endpoint>,
     /// The server of names, until the loop takes it.
     pub(super) names: Option<Names>,
-    reservation: Option<Reservation>,
+    /// Its published ports.
+    switchboard: Option<Switchboard>,
     helper: Option<Helper>,
 }
 
 impl Wiring {
+    /// Nothing yet, with somebody to hold the ports.
+    pub(super) fn new(switchboard: Switchboard) -> Self {
+        let mut wiring = Self::default();
+        wiring.switchboard = Some(switchboard);
+        wiring
+    }
+
     /// The networks that it is in.
     pub(super) fn networks(&self) -> Vec<NetworkName> {
         self.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
@@ -35,8 +44,17 @@ impl Wiring {
 
     /// The published ports, as they really are.
     pub(super) fn ports(&self) -> Vec<PortMapping> {
-        let held = self.reservation.iter().flat_map(Reservation::mappings);
-        held.chain(self.helper.iter().flat_map(Helper::mappings)).copied().collect()
+        let held = self.switchboard.iter().flat_map(Switchboard::ports);
+        held.chain(self.helper.iter().flat_map(Helper::mappings).copied()).collect()
+    }
+}
+
+/// The ports come free when the wiring does, whoever else still has a hand on the switchboard.
+impl Drop for Wiring {
+    fn drop(&mut self) {
+        if let Some(switchboard) = &self.switchboard {
+            switchboard.clear();
+        }
     }
 }
 
@@ -91,12 +109,14 @@ fn connect(engine: &Engine, container: &Container, pid: Pid, wiring: &mut Wiring
     if let Some(endpoint) = reachable(&wiring.endpoints) {
         engine.networks().publish_reserved(endpoint, &reservation).doing("publish", container.name())?;
     }
-    wiring.reservation = Some(reservation);
+    if let Some(switchboard) = &wiring.switchboard {
+        switchboard.hold(&wanted_ports, reservation);
+    }
     Ok(())
 }
 
 /// Where ports are published: the way out, for that is the way back as well; else the first network.
-fn reachable(endpoints: &[Endpoint]) -> Option<&Endpoint> {
+pub(super) fn reachable(endpoints: &[Endpoint]) -> Option<&Endpoint> {
     endpoints.iter().find(|endpoint| endpoint.gateway.is_some()).or(endpoints.first())
 }
 
