@@ -1,6 +1,7 @@
 //! Who watches a container: `monitor.json`, and whether that process still is.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use process::{CallError, Pid, PidFd, state};
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ impl Watcher {
     /// When `/proc` cannot be read.
     pub(crate) fn this() -> Result<Self, CallError> {
         let pid = Pid::this();
-        Ok(Self { pid, start_time: pid.start_time()?, boot: boot_id() })
+        Ok(Self { pid, start_time: pid.start_time()?, boot: boot_id().to_owned() })
     }
 
     /// Writes `monitor.json`.
@@ -50,9 +51,13 @@ impl Watcher {
     }
 }
 
-/// Differs from boot to boot; empty where `/proc` hides it, which still compares equal within one boot.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+/// Differs from boot to boot; empty where `/proc` hides it, which still compares equal within one boot. Read once: `ps` asks for it a
+/// thousand times.
+fn boot_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    })
 }
 
 #[cfg(test)]
