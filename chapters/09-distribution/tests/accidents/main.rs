@@ -1,5 +1,6 @@
 //! What is left of a pull or a push when the process is killed, the disk is full or the power goes: in the store all of the
 //! image or nothing, in the registry as well; and the next one heals it. The accidents are those of chapter 8.
+#![allow(clippy::unwrap_used)]
 
 #[path = "../behaviour/debian_registry.rs"]
 #[allow(dead_code)]
