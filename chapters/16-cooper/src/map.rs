@@ -108,7 +108,7 @@ pub(crate) struct Wire {
 
 impl Scene {
     fn of(engine: &Engine, container: &Container) -> anyhow::Result<Self> {
-        let life = engine.life(&container)?;
+        let life = engine.life(container)?;
         let Some(pid) = life.pid.filter(|_| life.status.is_live()) else {
             bail!("container {} does not run: there is nothing of it in the kernel", container.name());
         };
