@@ -163,7 +163,7 @@ fn start(engine: &Engine, run: Run, explain: Option<Format>) -> anyhow::Result<u
 fn list(engine: &Engine, all: All) -> anyhow::Result<()> {
     println!("{:<14}{:<8}{:<24}{:<12}NAME", "ID", "IMAGE", "COMMAND", "STATUS");
     for container in engine.list(all)? {
-        let (record, status) = (container.record(), container.life()?.to_string());
+        let (record, status) = (container.record(), engine.life(&container)?.to_string());
         let command: String = record.settings.args().join(" ").chars().take(22).collect();
         println!("{:<14}{:<8}{command:<24}{status:<12}{}", record.id.short(), record.options.image, record.name);
     }
