@@ -4,7 +4,8 @@
 //! no CRIU that works, the first is seen in a machine of its own:
 //!
 //! ```text
-//! cargo run -p vm -- --with /usr/sbin/criu --with /bin/tar --with /bin/gzip test -p ch07-runtime -- stopped
+//! cargo run -p vm -- --with /usr/sbin/criu --with /bin/tar --with /bin/gzip --with target/debug/cooper-runtime \
+//!     run target/debug/deps/checkpoint-*[0-9a-f]
 //! ```
 #![allow(clippy::unwrap_used)]
 

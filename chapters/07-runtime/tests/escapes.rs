@@ -189,6 +189,28 @@ fn links_in_place_of_proc_sys_and_dev_are_refused_and_nothing_is_planted() {
     }
 }
 
+/// CVE-2026-41579: links and nodes of `/dev` made on the machine, through a link of the image. A runtime that falls for it
+/// proves that the bundle is one to fall for.
+#[test]
+fn an_older_runtime_plants_what_ours_refuses_to() {
+    let Some(bundle) = Bundle::new(&["ls"]) else { return };
+    bundle.change(|config| config["process"]["terminal"] = json!(false));
+    symlink(bundle.path("outside"), bundle.path("rootfs/dev")).unwrap();
+    let output = text(&bundle.run(&["run", &bundle.id()]));
+    assert!(output.contains("mount on \"dev\": a symbolic link of the image is in its place"), "{output}");
+    assert_eq!(bundle.planted(), 0);
+    let runc =
+        |words: &[&str]| Command::new("runc").args(words).current_dir(bundle.path(".")).stdin(Stdio::null()).output();
+    let version = runc(&["--version"]).map_or_else(|error| error.to_string(), |output| text(&output));
+    if version.starts_with("runc version 1.1.5+ds1\n") {
+        let state = bundle.path("older");
+        let output = text(&runc(&["--root", state.to_str().unwrap(), "run", &bundle.id()]).unwrap());
+        assert!(bundle.planted() >= 5, "{output}");
+    } else {
+        println!("no runtime that is known to fall for it: {version}");
+    }
+}
+
 #[test]
 fn parameters_are_not_written_to_files_of_the_image() {
     let Some(bundle) = Bundle::new(&["cat", "/proc/sys/net/ipv4/ip_forward"]) else { return };

@@ -12,8 +12,10 @@ use crate::bundle::{Ask, Bundles};
 
 /// What is not between two calls: two starts of the program, its arguments, and the end.
 const OUTSIDE: &str = "(starting and ending)";
-/// From the first word about this run to its first call: the configuration is read and planned.
+/// Until the first call that makes something of the container's: the configuration is read.
 const BEFORE: &str = "(reading the configuration)";
+/// The first chapter that makes something outside of the container: its control group.
+const MAKES: u8 = 5;
 
 /// A kernel call, and the time from it to the next one: the call's own, and that of what this program does with it.
 pub(crate) struct Place {
@@ -91,8 +93,9 @@ fn spent(story: &str, wall: u64) -> Result<Spent> {
         let place = spent.entry(name).or_default();
         *place = (place.0 + 1, place.1 + time);
     };
-    add(BEFORE.to_owned(), lines[0].at_us);
-    for pair in lines.windows(2) {
+    let first = lines.iter().position(|line| line.chapter >= MAKES).context("a story without a control group")?;
+    add(BEFORE.to_owned(), lines[first].at_us);
+    for pair in lines[first..].windows(2) {
         add(format!("ch {} {}", pair[0].chapter, pair[0].call), pair[1].at_us - pair[0].at_us);
     }
     let last = lines.last().map_or(0, |line| line.at_us);
