@@ -87,7 +87,11 @@ fn hand_in(place: &Path, name: &str, body: &str, exercise: &Exercise) -> PathBuf
 
 /// Whether this machine can hold submissions; if not, says so, and fails where a skip is not accepted.
 fn can_grade() -> bool {
-    let lacking = lab::doctor::user_namespaces().and_then(|()| lab::doctor::control_groups());
+    // From a program of the lab: to find out, it starts itself.
+    let doctor = Command::cargo_bin("lab").unwrap().arg("doctor").output().unwrap();
+    let findings = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let usable = findings.lines().any(|line| line.starts_with("ok   user namespaces"));
+    let lacking = if usable { lab::doctor::control_groups() } else { Err(findings) };
     if let Err(why) = &lacking {
         assert!(std::env::var("CI").is_err(), "CI must be able to grade: {why}");
         std::io::stderr().write_all(format!("SKIP: lab grade: {why}\n").as_bytes()).unwrap();
@@ -175,6 +179,6 @@ fn a_submission_reads_no_solution_and_no_file_of_the_graders() {
     for exercise in cooper_itself().exercises().unwrap() {
         let text = std::fs::read_to_string(house.join(exercise.source())).unwrap();
         let hole = hole::find(&text, &exercise.id).unwrap();
-        assert_eq!(&text[hole.body], exercise.starter());
+        assert_eq!(text[hole.body].trim(), exercise.starter().trim());
     }
 }
