@@ -64,8 +64,9 @@ fn parse(header: &str) -> Option<Challenge> {
     Some(Challenge::Bearer { realm: take("realm")?, service: take("service"), scope: take("scope") })
 }
 
-/// Reads `name=token` and `name="quoted \" string"`, separated by commas, with blanks around them. `None` for what is
-/// no such list, and for more than [`MOST_PARAMETERS`].
+/// Reads `name=token` and `name="quoted \" string"`, separated by commas, with blanks around them; nothing between two
+/// commas is no parameter, and no mistake (RFC 9110, section 5.6.1). `None` for what is no such list, and for more than
+/// [`MOST_PARAMETERS`].
 // hole: read-parameters
 fn parameters(mut text: &str) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();

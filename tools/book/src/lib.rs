@@ -14,11 +14,13 @@
 //! 6. [`spelling`]: the words, held against a dictionary.
 //! 7. [`check`]: everything at once.
 //! 8. [`render`]: mdbook as a library.
+//! 9. [`look`]: what came out, in a browser.
 
 pub mod check;
 pub mod console;
 pub mod generated;
 pub mod item;
+pub mod look;
 pub mod pages;
 pub mod placeholder;
 pub mod render;

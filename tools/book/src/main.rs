@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use book::check::{Changes, check};
 use book::pages::House;
-use book::render;
+use book::{look, render};
 use clap::{Parser, Subcommand};
 
 /// Builds the companion book, and checks that it is true.
@@ -29,6 +29,12 @@ enum Command {
         /// Write changed outputs into the pages instead of reporting them.
         #[arg(long)]
         accept: bool,
+    },
+    /// Open what was rendered in a browser, Chromium: no console error, no request to elsewhere, search; and pictures to look at.
+    Look {
+        /// Where the pictures go.
+        #[arg(value_name = "DIR")]
+        pictures: PathBuf,
     },
     /// For plain `mdbook`: whether a renderer is supported (each is).
     #[command(hide = true)]
@@ -55,6 +61,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(Command::Check { accept }) => {
             let changes = if *accept { Changes::Accept } else { Changes::Refuse };
             return report(&House::find(&arguments.directory)?, changes);
+        }
+        Some(Command::Look { pictures }) => {
+            let seen = look::look(&render::build(&House::find(&arguments.directory)?)?, pictures)?;
+            for line in &seen.wrong {
+                println!("WRONG {line}");
+            }
+            println!("{} pages, {} pictures in {}", seen.pages, seen.pictures.len(), pictures.display());
+            return Ok(if seen.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         None => preprocess(&House::find(&arguments.directory)?)?,
     }

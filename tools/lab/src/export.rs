@@ -10,8 +10,13 @@ use crate::check::cargo;
 use crate::starter;
 use crate::workspace::Workspace;
 
-/// What tells cargo that everything is here.
-const OFFLINE: &str = "
+/// What tells cargo that everything is here. `cargo vendor` would print most of it, unless it is told to be quiet.
+const OFFLINE: &str = "[source.crates-io]
+replace-with = \"vendored-sources\"
+
+[source.vendored-sources]
+directory = \"vendor\"
+
 [net]
 offline = true
 ";
@@ -32,9 +37,7 @@ pub fn student(workspace: &Workspace, to: &Path, book: bool) -> Result<usize> {
     ensure!(output.status.success(), "cargo vendor failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     let directory = to.join(".cargo");
     fs::create_dir_all(&directory).context("cannot make .cargo")?;
-    // What `cargo vendor` prints is what has to stand there.
-    let config = format!("{}{OFFLINE}", String::from_utf8_lossy(&output.stdout));
-    fs::write(directory.join("config.toml"), config).context("cannot write .cargo/config.toml")?;
+    fs::write(directory.join("config.toml"), OFFLINE).context("cannot write .cargo/config.toml")?;
     if book {
         build_book(workspace, to)?;
     }

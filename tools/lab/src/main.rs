@@ -220,7 +220,11 @@ fn show(workspace: &Workspace, exercise: &Exercise) -> Result<()> {
     let hole = hole::find(&text, &exercise.id)?;
     println!("{}: {}\n{}:{}\n", exercise.id, exercise.title, exercise.source().display(), hole.line);
     // In a reader's workspace the body is theirs; here it is the solution, which `show` keeps to itself.
-    println!("{}...}}", &text[hole.item.start..hole.body.start]);
+    let statement: Vec<&str> = text[hole.item.start..hole.body.start].lines().collect();
+    let indent = statement[1..].iter().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let statement: Vec<&str> =
+        statement.iter().enumerate().map(|(index, line)| &line[if index == 0 { 0 } else { indent }..]).collect();
+    println!("{}...}}", statement.join("\n"));
     let lab = if workspace.is_readers() { "./lab" } else { "lab" };
     println!(
         "\n`{lab} hint {0}` helps; `{lab} check {0}` asks the kernel; `{lab}` alone checks whenever you save.",

@@ -83,7 +83,10 @@ pub fn replace_body(root: &Path, exercise: &Exercise, body: &str) -> Result<()> 
 }
 
 fn punch(root: &Path, exercise: &Exercise) -> Result<()> {
-    replace_body(root, exercise, &exercise.starter())
+    let path = root.join(exercise.source());
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let hole = hole::find(&text, &exercise.id).with_context(|| format!("in {}", path.display()))?;
+    replace_body(root, exercise, &starter_for(exercise, &text[hole.body]))
 }
 
 fn first_free(directory: &Path, id: &str) -> PathBuf {
@@ -118,9 +121,19 @@ pub fn sources(from: &Workspace) -> Result<Sources> {
 pub fn starters(from: &Workspace, exercises: &[Exercise]) -> Result<Sources> {
     let mut sources = sources(from)?;
     for exercise in exercises {
-        rewrite(&mut sources, exercise, |_| Ok(exercise.starter()))?;
+        empty(&mut sources, exercise)?;
     }
     Ok(sources)
+}
+
+fn empty(files: &mut Sources, exercise: &Exercise) -> Result<()> {
+    rewrite(files, exercise, |reference| Ok(starter_for(exercise, reference)))
+}
+
+/// The starter's body, with its closing brace where the reference has it.
+fn starter_for(exercise: &Exercise, reference: &str) -> String {
+    let indent = reference.rsplit('\n').next().filter(|line| line.trim().is_empty()).unwrap_or_default();
+    format!("\n{indent}    {}\n{indent}", exercise.starter().trim())
 }
 
 /// Gives the exercise's function another body, which `body` makes from the one that is there.

@@ -85,9 +85,24 @@ fn hand_in(place: &Path, name: &str, body: &str, exercise: &Exercise) -> PathBuf
     directory
 }
 
+fn names_below(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        names.push(entry.file_name().to_string_lossy().into_owned());
+        if entry.file_type().unwrap().is_dir() && entry.file_name() != "vendor" {
+            names.extend(names_below(&entry.path()));
+        }
+    }
+    names
+}
+
 /// Whether this machine can hold submissions; if not, says so, and fails where a skip is not accepted.
 fn can_grade() -> bool {
-    let lacking = lab::doctor::user_namespaces().and_then(|()| lab::doctor::control_groups());
+    // From a program of the lab: to find out, it starts itself.
+    let doctor = Command::cargo_bin("lab").unwrap().arg("doctor").output().unwrap();
+    let findings = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let usable = findings.lines().any(|line| line.starts_with("ok   user namespaces"));
+    let lacking = if usable { lab::doctor::control_groups() } else { Err(findings) };
     if let Err(why) = &lacking {
         assert!(std::env::var("CI").is_err(), "CI must be able to grade: {why}");
         std::io::stderr().write_all(format!("SKIP: lab grade: {why}\n").as_bytes()).unwrap();
@@ -129,9 +144,8 @@ fn a_class_is_graded_though_five_of_eight_do_harm() {
             "{grade:#}"
         );
     }
-    // The 10 GiB ended at what one check may write.
-    let wrote = told.split("wrote ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
-    assert!(wrote.is_some_and(|wrote| wrote < 128), "{wrote:?}\n{told}");
+    // The 10 GiB went to memory that is gone: nothing of them lies where the class was graded.
+    assert!(!names_below(&cooper_itself().root().join("target/lab-grade")).iter().any(|name| name.starts_with("big-")));
     let table = std::fs::read_to_string(&csv).unwrap();
     assert!(table.starts_with("submission,points,of,look-up,seconds,note\r\nanna,"), "{table}");
     assert_eq!(std::fs::read_to_string(&junit).unwrap().matches("<failure").count(), 6);
@@ -175,6 +189,6 @@ fn a_submission_reads_no_solution_and_no_file_of_the_graders() {
     for exercise in cooper_itself().exercises().unwrap() {
         let text = std::fs::read_to_string(house.join(exercise.source())).unwrap();
         let hole = hole::find(&text, &exercise.id).unwrap();
-        assert_eq!(&text[hole.body], exercise.starter());
+        assert_eq!(text[hole.body].trim(), exercise.starter().trim());
     }
 }
