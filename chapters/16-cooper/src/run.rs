@@ -17,11 +17,10 @@ use crate::stdout::say;
 #[command(disable_help_flag = true)]
 #[command(override_usage = "cooper run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
 pub(crate) struct Run {
-    /// The image: a name, an id, or one that is built in (hello, host)
-    image: String,
-    /// What to run instead of the image's own command
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image: a name, an id, or one that is built in (hello, host); then what to run instead of its own command
+    // One list, so that whatever follows the image is the command's, also what looks like a flag of ours.
+    #[arg(required = true, value_name = "IMAGE", trailing_var_arg = true)]
+    words: Vec<String>,
     /// Run container in background and print container ID
     #[arg(short, long)]
     detach: bool,
@@ -36,11 +35,10 @@ pub(crate) struct Run {
 #[command(disable_help_flag = true)]
 #[command(override_usage = "cooper create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
 pub(crate) struct Create {
-    /// The image: a name, an id, or one that is built in (hello, host)
-    image: String,
-    /// What to run instead of the image's own command
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image: a name, an id, or one that is built in (hello, host); then what to run instead of its own command
+    // One list, so that whatever follows the image is the command's, also what looks like a flag of ours.
+    #[arg(required = true, value_name = "IMAGE", trailing_var_arg = true)]
+    words: Vec<String>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -94,7 +92,7 @@ impl Run {
             needs_terminal()?;
         }
         let engine = place.engine()?;
-        let container = create(&engine, &self.flags, (&self.image, &self.command), &streams)?;
+        let container = create(&engine, &self.flags, &self.words, &streams)?;
         let id = container.id();
 
         // Attaching is part of starting: what the first instruction prints must not be lost.
@@ -144,7 +142,7 @@ impl Create {
     /// Prints the new container's id.
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
-        let container = create(&engine, &self.flags, (&self.image, &self.command), &streams(&self.flags))?;
+        let container = create(&engine, &self.flags, &self.words, &streams(&self.flags))?;
         say!("{}", container.id());
         Ok(0)
     }
@@ -165,12 +163,8 @@ impl Attach {
     }
 }
 
-fn create(
-    engine: &Engine,
-    flags: &Flags,
-    (name, command): (&str, &[String]),
-    streams: &[AttachedStream],
-) -> anyhow::Result<Container> {
+fn create(engine: &Engine, flags: &Flags, words: &[String], streams: &[AttachedStream]) -> anyhow::Result<Container> {
+    let Some((name, command)) = words.split_first() else { bail!("which image?") };
     let options = flags.options(name, command)?;
     let stdin_once = options.interactive && streams.contains(&AttachedStream::Stdin);
     if let Some(path) = flags.cidfile.as_deref().filter(|path| path.exists()) {

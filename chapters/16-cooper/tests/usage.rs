@@ -56,6 +56,11 @@ fn a_flag_after_the_image_belongs_to_the_command() {
     // Were it taken for a flag of ours, this would be an unknown one.
     let said = refusal(&["run", "--pull", "never", "no-such-image", "--no-such-flag"]);
     assert!(said.contains("no-such-image"), "{said}");
+    // Here it would be one that lacks its value, or changes what is run.
+    for flag in ["--name", "-e", "--gpus"] {
+        let said = refusal(&["run", "--pull", "never", "no-such-image", flag]);
+        assert!(said.contains("no-such-image"), "{said}");
+    }
 }
 
 #[test]
