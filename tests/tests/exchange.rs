@@ -53,13 +53,17 @@ fn push_forms(peers: &Containers, dir: &Path, address: &str) {
         assert!(raw.contains(layer), "{name}: {raw}");
     }
     // Only a directory takes layers that are not compressed; from there they go as they are.
-    let loose = format!("dir:{}", dir.join("loose").display());
-    let unpack = ["copy", "--quiet", "--src-tls-verify=false", "--dest-decompress", &remote("zstd"), &loose];
-    peers.skopeo(&unpack).ok();
-    let send = ["copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", &loose, &remote("plain")];
-    peers.skopeo(&send).ok();
-    let raw = peers.skopeo(&["inspect", "--raw", "--tls-verify=false", &remote("plain")]).ok();
-    assert!(raw.contains("image.layer.v1.tar\""), "{raw}");
+    for (name, packed, layer) in
+        [("plain", "zstd", "image.layer.v1.tar\""), ("schema2-plain", "schema2", "vnd.docker.image.rootfs.diff.tar\"")]
+    {
+        let loose = format!("dir:{}", dir.join(name).display());
+        let unpack = ["copy", "--quiet", "--src-tls-verify=false", "--dest-decompress", &remote(packed), &loose];
+        peers.skopeo(&unpack).ok();
+        let send = ["copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false", &loose, &remote(name)];
+        peers.skopeo(&send).ok();
+        let raw = peers.skopeo(&["inspect", "--raw", "--tls-verify=false", &remote(name)]).ok();
+        assert!(raw.contains(layer), "{name}: {raw}");
+    }
 }
 
 #[test]
@@ -82,10 +86,18 @@ fn images_of_all_tools_and_forms_run_here_and_go_back_unchanged() {
     peers.skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &format!("oci:{layout}:made"), &remote("umoci")]).ok();
     peers.buildah(&["manifest", "create", "many"]).ok();
     peers.buildah(&["manifest", "add", "--tls-verify=false", "many", &remote("busybox")]).ok();
-    peers.buildah(&["manifest", "push", "--quiet", "--tls-verify=false", "--all", "many", &remote("index")]).ok();
+    for (name, format, kind) in [
+        ("index", "oci", "application/vnd.oci.image.index.v1+json"),
+        ("list", "v2s2", "application/vnd.docker.distribution.manifest.list.v2+json"),
+    ] {
+        let flags = ["manifest", "push", "--quiet", "--tls-verify=false", "--all", "--format", format];
+        peers.buildah(&[&flags[..], &["many", &remote(name)]].concat()).ok();
+        let raw = peers.skopeo(&["inspect", "--raw", "--tls-verify=false", &remote(name)]).ok();
+        assert!(raw.contains(kind), "{name}: {raw}");
+    }
 
     let mut backs = Vec::new();
-    for name in ["busybox", "schema2", "zstd", "plain", "podman", "umoci", "index"] {
+    for name in ["busybox", "schema2", "zstd", "plain", "schema2-plain", "podman", "umoci", "index", "list"] {
         backs.push(there_and_back(&cooper, &peers, &format!("{address}/{name}:1")));
     }
     for back in &backs[1..3] {

@@ -1,5 +1,6 @@
 //! `exec`: another process in a running container.
 
+use anyhow::bail;
 use clap::Args;
 use containers::{DetachKeys, ExecOptions};
 
@@ -35,16 +36,16 @@ pub(crate) struct Exec {
     /// Override the key sequence for detaching a container
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
-    /// Name or id
-    container: String,
-    /// What to run
-    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The container's name or id; then what to run in it
+    // One list, as for `run`: whatever follows the container is the command's.
+    #[arg(required = true, num_args = 2.., value_name = "CONTAINER", trailing_var_arg = true)]
+    words: Vec<String>,
 }
 
 impl Exec {
     /// Returns the command's exit code.
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let Some((name, command)) = self.words.split_first() else { bail!("in which container?") };
         if self.interactive && self.tty && !self.detach {
             needs_terminal()?;
         }
@@ -56,9 +57,9 @@ impl Exec {
             env.extend(read.map_err(|e| anyhow::anyhow!("--env {e}"))?);
         }
         let engine = place.engine()?;
-        let container = engine.find(&self.container)?;
+        let container = engine.find(name)?;
         let options = ExecOptions {
-            command: self.command.clone(),
+            command: command.to_vec(),
             terminal: self.tty,
             interactive: self.interactive,
             detach: self.detach,

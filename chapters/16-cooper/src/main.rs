@@ -18,7 +18,6 @@ mod disk;
 mod exec;
 mod explore;
 mod failure;
-mod fence;
 mod flags;
 mod hints;
 mod image;
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
     if let Some(code) = doctor::trial::if_asked(std::env::args_os()) {
         return code;
     }
-    let cli = match Cli::try_parse_from(fence::fenced(std::env::args_os())) {
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(failure::usage(&error)),
     };

@@ -60,6 +60,8 @@ fn a_flag_after_the_image_belongs_to_the_command() {
     for flag in ["--name", "-e", "--gpus"] {
         let said = refusal(&["run", "--pull", "never", "no-such-image", flag]);
         assert!(said.contains("no-such-image"), "{said}");
+        let said = refusal(&["exec", "no-such-container", flag]);
+        assert!(said.contains("no-such-container"), "{said}");
     }
 }
 

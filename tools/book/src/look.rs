@@ -4,11 +4,13 @@
 //! wanted, and takes a picture of each. Whether a picture can be read is for a person to say: look at them. What a program can say, it
 //! says: no error on any console, no request for anything but files of the book, and a search that finds what is there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// The name of the browser's program.
 const BROWSER: &str = "chromium";
@@ -102,16 +104,21 @@ fn browse(work: &Path, words: &[String], address: &str) -> Result<(String, Vec<S
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), wrong))
 }
 
-/// The addresses of a record of requests that are on the network.
+/// What the record calls the initiator of a request that no page made: the browser itself wants its updates and its time.
+const NO_PAGE: &str = "not an origin";
+
+/// The addresses on the network that pages asked for, of a record of requests: one event a line.
 fn elsewhere(log: &str) -> Vec<String> {
-    let urls = log.split("\"url\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-    let mut foreign: Vec<String> = urls
-        .filter(|url| url.starts_with("http") || url.starts_with("ws"))
-        .map(|url| format!("asks for {url}"))
-        .collect();
-    foreign.sort();
-    foreign.dedup();
-    foreign
+    let parameters = |line: &str| {
+        let event: Value = serde_json::from_str(line.trim_end_matches(',')).ok()?;
+        event.get("params").cloned()
+    };
+    let foreign = log.lines().filter_map(parameters).filter_map(|parameters| {
+        let (initiator, url) = (parameters["initiator"].as_str()?, parameters["url"].as_str()?);
+        let by_page = initiator != NO_PAGE && (url.starts_with("http") || url.starts_with("ws"));
+        by_page.then(|| format!("asks for {url}"))
+    });
+    foreign.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 #[cfg(test)]
@@ -119,9 +126,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_to_elsewhere_is_found_in_the_record() {
-        let log = r#"{"events":[{"params":{"url":"file:///book/index.html"}},{"params":{"url":"https://example.org/a.js"}},
-            {"params":{"url":"https://example.org/a.js"}}]}"#;
-        assert_eq!(elsewhere(log), ["asks for https://example.org/a.js"]);
+    fn a_request_to_elsewhere_is_found_in_the_record_and_the_browsers_own_are_not() {
+        let events = [
+            r#"{"constants":{},"events":["#,
+            r#"{"params":{"initiator":"null","url":"file:///book/index.html"},"type":136},"#,
+            r#"{"params":{"initiator":"null","url":"https://example.org/a.js"},"type":136},"#,
+            r#"{"params":{"initiator":"file://","url":"wss://example.org/b"},"type":136},"#,
+            r#"{"params":{"initiator":"not an origin","url":"https://updates.example.org/"},"type":136},"#,
+            r#"{"params":{"url":"https://example.org/a.js"},"type":2}]}"#,
+        ];
+        assert_eq!(
+            elsewhere(&events.join("\n")),
+            ["asks for https://example.org/a.js", "asks for wss://example.org/b"]
+        );
     }
 }
