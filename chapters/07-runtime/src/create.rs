@@ -308,25 +308,13 @@ fn run_to_created(child: &mut Spawned) -> Result<Option<OwnedFd>, Error> {
 }
 
 fn new_record(request: &Create<'_>) -> Record {
-    let annotations = request.spec.annotations().clone().unwrap_or_default();
     Record {
-        state: State {
-            oci_version: request.spec.version().clone(),
-            id: request.id.to_owned(),
-            status: Status::Creating,
-            pid: None,
-            bundle: request.bundle.to_owned(),
-            annotations: annotations.into_iter().collect(),
-        },
-        start_time: None,
-        cgroup: None,
-        creator: None,
         init: file_of("/proc/self/exe"),
-        created: jiff::Timestamp::now().to_string(),
         rootfs: match &request.root {
             RootSource::Directory(path) => Some(path.clone()),
             RootSource::Overlay(_) | RootSource::Mounted(_) => None,
         },
+        ..Record::begun(request.id, request.spec, request.bundle)
     }
 }
 

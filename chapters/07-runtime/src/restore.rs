@@ -14,7 +14,7 @@ use crate::create::Started;
 use crate::error::Error;
 use crate::options::CreateOptions;
 use crate::spec::refuse;
-use crate::state::{Record, State, StateDir, Status};
+use crate::state::{Record, StateDir, Status};
 use crate::step::RuntimeStep;
 use crate::{cgroup, spec};
 
@@ -116,22 +116,10 @@ fn go_on(
 }
 
 fn record_of(request: &Restore<'_>) -> Result<Record, Error> {
-    let annotations = request.spec.annotations().clone().unwrap_or_default();
     Ok(Record {
-        state: State {
-            oci_version: request.spec.version().clone(),
-            id: request.id.to_owned(),
-            status: Status::Creating,
-            pid: None,
-            bundle: request.bundle.to_owned(),
-            annotations: annotations.into_iter().collect(),
-        },
-        start_time: None,
-        cgroup: None,
         creator: Some((Pid::this(), Pid::this().start_time()?)),
-        init: None,
-        created: jiff::Timestamp::now().to_string(),
         rootfs: request.spec.root().as_ref().map(|root| request.bundle.join(root.path())),
+        ..Record::begun(request.id, request.spec, request.bundle)
     })
 }
 

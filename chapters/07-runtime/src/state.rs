@@ -235,6 +235,26 @@ impl StateDir {
 }
 
 impl Record {
+    /// That of a container which is just being made, and has nothing of the kernel's yet.
+    pub(crate) fn begun(id: &str, spec: &Spec, bundle: &Path) -> Self {
+        Self {
+            state: State {
+                oci_version: spec.version().clone(),
+                id: id.to_owned(),
+                status: Status::Creating,
+                pid: None,
+                bundle: bundle.to_owned(),
+                annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+            },
+            start_time: None,
+            cgroup: None,
+            created: jiff::Timestamp::now().to_string(),
+            creator: None,
+            init: None,
+            rootfs: None,
+        }
+    }
+
     /// Whether the first process is still that process, and not a zombie.
     fn lives(&self) -> bool {
         let Some((pid, start_time)) = self.state.pid.zip(self.start_time) else { return false };
