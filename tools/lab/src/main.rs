@@ -140,7 +140,17 @@ fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// Whether it prints and does nothing else, so that a reader who goes away may end it.
+    fn only_prints(&self) -> bool {
+        matches!(self, Self::List | Self::Next | Self::Show { .. } | Self::Diff { .. })
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.command.as_ref().is_some_and(Command::only_prints) {
+        lab::end_by_broken_pipe();
+    }
     match &arguments.command {
         Some(Command::Doctor) => return Ok(examine()),
         Some(Command::Inside { stage, rest }) => return sandbox::inside(stage, rest),

@@ -1,4 +1,5 @@
-//! The one call of the harness that no library has: attributes for a whole tree of mounts at once.
+//! The calls that the compiler cannot check: attributes for a whole tree of mounts at once, which no library has, and a
+//! signal's default action.
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
@@ -34,4 +35,14 @@ pub(crate) fn make_all_read_only() -> Result<(), Errno> {
         )
     };
     Errno::result(result).map(drop)
+}
+
+/// Lets this process end quietly when whoever reads its output goes away. Rust's own start ignores SIGPIPE, and what prints
+/// then panics.
+///
+/// # References
+/// pipe(7), signal(7)
+pub(crate) fn end_by_broken_pipe() {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }

@@ -170,3 +170,13 @@ fn the_harness_refuses_to_run_outside_its_own_namespaces() {
     assert!(!success);
     assert_eq!(text, "lab: refused: not the first process of a pid namespace\n");
 }
+
+/// `lab list | head -n 1`: whoever has read enough goes away, and that is nobody's fault.
+#[test]
+fn a_list_that_nobody_reads_to_its_end_ends_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = lab().arg("list").stdout(writer).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(!output.status.success());
+}
