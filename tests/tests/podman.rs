@@ -110,7 +110,7 @@ const DEEDS: &[Deed] = &[
         &[
             "pod create --name NAME --network none --infra-image busybox:1 --infra-command '/bin/sleep 1000' --share ipc,uts,net,pid --hostname pod",
             "run -d --name NAME-in --pod NAME busybox:1 sleep 1000",
-            "exec NAME-in sh -c 'hostname; ps | grep -c sleep'",
+            "exec NAME-in sh -c 'hostname; ps | grep -c [s]leep'",
             "pod pause NAME",
             "pod unpause NAME",
             "pod rm -f -t 0 NAME",
