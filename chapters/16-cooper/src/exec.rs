@@ -38,7 +38,7 @@ pub(crate) struct Exec {
     detach_keys: Option<DetachKeys>,
     /// The container's name or id; then what to run in it
     // One list, as for `run`: whatever follows the container is the command's.
-    #[arg(required = true, num_args = 2.., value_name = "CONTAINER", trailing_var_arg = true)]
+    #[arg(required = true, num_args = 2.., value_names = ["CONTAINER", "COMMAND"], trailing_var_arg = true)]
     words: Vec<String>,
 }
 
