@@ -1,6 +1,11 @@
 //! A bundle's whole life under `cooper-runtime`. What podman, dockerd and containerd make of it stands in `tests/tests`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+#[path = "scenery/config.rs"]
+mod config;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,12 +25,7 @@ impl Bundle {
             return None;
         }
         let home = tempfile::tempdir().unwrap();
-        let bin = home.path().join("rootfs/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        for name in ["sh", "cat", "id", "sleep", "hostname", "ls", "test", "grep"] {
-            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
-        }
+        busybox::install(home.path(), &["sh", "cat", "id", "sleep", "hostname", "ls", "test", "grep"]);
         let bundle = Self { home };
         let spec = Command::new(cargo_bin("cooper-runtime")).arg("spec").current_dir(bundle.path()).output().unwrap();
         assert!(spec.status.success(), "{spec:?}");
@@ -41,10 +41,7 @@ impl Bundle {
     }
 
     fn change(&self, change: impl FnOnce(&mut Value)) {
-        let file = self.path().join("config.json");
-        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        change(&mut config);
-        std::fs::write(&file, config.to_string()).unwrap();
+        config::change(self.path(), change);
     }
 
     fn runtime(&self, arguments: &[&str]) -> Output {

@@ -9,6 +9,11 @@
 //! ```
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+#[path = "scenery/config.rs"]
+mod config;
+
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -29,12 +34,7 @@ impl Counter {
             return None;
         }
         let home = tempfile::tempdir().unwrap();
-        let bin = home.path().join("rootfs/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        for name in ["sh", "sleep", "cat", "mv"] {
-            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
-        }
+        busybox::install(home.path(), &["sh", "sleep", "cat", "mv"]);
         let counter = Self { home };
         assert!(counter.command(&["spec"]).status().unwrap().success());
         counter.change(|config| {
@@ -56,10 +56,7 @@ impl Counter {
     }
 
     fn change(&self, change: impl FnOnce(&mut Value)) {
-        let file = self.path().join("config.json");
-        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        change(&mut config);
-        std::fs::write(&file, config.to_string()).unwrap();
+        config::change(self.path(), change);
     }
 
     /// With files for its streams: a container would hold pipes of ours open.

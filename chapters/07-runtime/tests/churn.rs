@@ -4,6 +4,9 @@
 //! This program is its own test harness: the usual one has threads, and a threaded process must not clone.
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -45,12 +48,7 @@ struct Cooperage {
 impl Cooperage {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let bin = home.path().join("rootfs/bin");
-        fs::create_dir_all(&bin).unwrap();
-        fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        for name in ["sh", "sleep"] {
-            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
-        }
+        busybox::install(home.path(), &["sh", "sleep"]);
         let runtime = env!("CARGO_BIN_EXE_cooper-runtime");
         let made = Command::new(runtime).arg("spec").current_dir(home.path()).status().unwrap();
         assert!(made.success());

@@ -1,6 +1,11 @@
 //! The commands that look at a container or change it while it runs, each beside runc's where hosts read what it prints.
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+#[path = "scenery/config.rs"]
+mod config;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
@@ -20,12 +25,7 @@ struct Scene {
 impl Scene {
     fn new(program: PathBuf) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let bin = home.path().join("rootfs/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        for name in ["sh", "sleep", "cat", "echo", "ls"] {
-            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
-        }
+        busybox::install(home.path(), &["sh", "sleep", "cat", "echo", "ls"]);
         let spec = Command::new(cargo_bin("cooper-runtime")).arg("spec").current_dir(home.path()).status();
         assert!(spec.unwrap().success());
         let scene = Self { program, home };
@@ -41,10 +41,7 @@ impl Scene {
     }
 
     fn change(&self, change: impl FnOnce(&mut Value)) {
-        let file = self.home.path().join("config.json");
-        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        change(&mut config);
-        std::fs::write(&file, config.to_string()).unwrap();
+        config::change(self.home.path(), change);
     }
 
     fn id(&self) -> String {

@@ -1,6 +1,11 @@
 //! The historical escapes that only a whole runtime can hold, each with a naive form that the same check catches.
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+#[path = "scenery/config.rs"]
+mod config;
+
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -30,11 +35,8 @@ impl Bundle {
         }
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let bundle = Self { home: tempfile::tempdir().unwrap(), _alone: alone };
-        let bin = bundle.path("rootfs/bin");
-        std::fs::create_dir_all(&bin).unwrap();
+        busybox::install(bundle.home.path(), &["sh", "ls", "sleep", "cat"]);
         std::fs::create_dir(bundle.path("outside")).unwrap();
-        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        ["sh", "ls", "sleep", "cat"].iter().for_each(|name| symlink("busybox", bin.join(name)).unwrap());
         // A copy, so that nobody else on this machine runs the same file.
         std::fs::copy(cargo_bin("cooper-runtime"), bundle.runtime()).unwrap();
         assert!(bundle.run(&["spec"]).status.success());
@@ -55,10 +57,7 @@ impl Bundle {
     }
 
     fn change(&self, change: impl FnOnce(&mut Value)) {
-        let file = self.path("config.json");
-        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        change(&mut config);
-        std::fs::write(&file, config.to_string()).unwrap();
+        config::change(self.home.path(), change);
     }
 
     fn run(&self, arguments: &[&str]) -> Output {

@@ -3,6 +3,9 @@
 //! Containers are made in this very process, which therefore has one thread.
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -81,10 +84,7 @@ impl Scene {
             return None;
         }
         let home = tempfile::tempdir().unwrap();
-        let bin = home.path().join("rootfs/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        std::os::unix::fs::symlink("busybox", bin.join("true")).unwrap();
+        busybox::install(home.path(), &["true"]);
         let mut document = serde_json::to_value(Spec::default()).unwrap();
         document["hostname"] = json!("cask");
         document["process"]["terminal"] = json!(true);

@@ -5,6 +5,9 @@
 //! out for itself that nobody is there any more.
 #![allow(clippy::unwrap_used)]
 
+#[path = "scenery/busybox.rs"]
+mod busybox;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -43,12 +46,7 @@ impl Scene {
         }
         let home = tempfile::tempdir().unwrap();
         let scene = Self { seconds: format!("{}0", 900_000 + std::process::id()), home, who };
-        let bin = scene.path().join("rootfs/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
-        for name in ["sleep", "true"] {
-            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
-        }
+        busybox::install(scene.path(), &["sleep", "true"]);
         // Where anybody may execute it, whoever built it.
         std::fs::copy(cargo_bin("cooper-runtime"), scene.program()).unwrap();
         if who == Who::Learner {
