@@ -145,10 +145,8 @@ impl Engine {
             // Without a state.json, a container is `created`: one file fewer to wait for the disk for.
             Ok(state::write_json(&container.directory().join("container.json"), container.record())?)
         });
-        let furnished = furnished.and_then(|()| self.take_volumes_back(container.id()));
-        if let Err(error) = furnished {
-            // The first error is the one to tell, here as below.
-            let _ = self.take_volumes_back(container.id());
+        let returned = self.take_volumes_back(container.id());
+        if let Err(error) = furnished.and(returned) {
             self.forget_name(container.name());
             for name in volumes {
                 // The first error is the one to tell.

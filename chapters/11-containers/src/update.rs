@@ -12,7 +12,7 @@ use crate::lifecycle::ask;
 use crate::monitor::client::{Reply, Request};
 use crate::networking::exposed_port;
 use crate::options::{CreateOptions, Resources};
-use crate::record::{Container, Life, Record};
+use crate::record::{Container, Life};
 use crate::restart::RestartPolicy;
 use crate::spec;
 
@@ -40,6 +40,7 @@ impl Engine {
         let _lock = container.lock()?;
         // Read again: somebody else may have changed it while we waited.
         container.record = self.container(id)?.record;
+        let before = container.record.clone();
         let options = &mut container.record.options;
         if let Some(policy) = update.restart {
             if options.auto_remove && policy != RestartPolicy::No {
@@ -59,7 +60,6 @@ impl Engine {
             runtime::update(&self.runtime(), id.as_str(), &limits).doing("limit", container.name())?;
         }
         let file = container.directory().join("container.json");
-        let before: Record = state::read_json(&file)?;
         state::write_json(&file, container.record())?;
         if ports_change && let Err(error) = self.publish_anew(&container) {
             // As it was: what is written down is what is published.
@@ -69,9 +69,7 @@ impl Engine {
         self.events().record(&Event::of(&container, "update"));
         Ok(())
     }
-}
 
-impl Engine {
     /// Has the ports of a container published as its record says, if it runs. The caller has its lock.
     fn publish_anew(&self, container: &Container) -> Result<()> {
         let life = container.life()?;

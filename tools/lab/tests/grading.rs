@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use assert_cmd::prelude::*;
@@ -110,14 +110,28 @@ fn can_grade() -> bool {
     lacking.is_ok()
 }
 
+/// Where submissions lie, and the exercise that all of them are about.
+struct Classroom {
+    place: tempfile::TempDir,
+    look_up: Exercise,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Classroom {
+    /// `None`, with the reason printed, where the machine cannot grade.
+    fn open() -> Option<Self> {
+        if !can_grade() {
+            return None;
+        }
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let look_up = cooper_itself().exercise("look-up").unwrap();
+        Some(Self { place: tempfile::tempdir().unwrap(), look_up, _alone: alone })
+    }
+}
+
 #[test]
 fn a_class_is_graded_though_five_of_eight_do_harm() {
-    if !can_grade() {
-        return;
-    }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
-    let look_up = cooper_itself().exercise("look-up").unwrap();
+    let Some(Classroom { place, look_up, _alone }) = Classroom::open() else { return };
     let submissions = CLASS.map(|(name, body, _)| hand_in(place.path(), name, body, &look_up));
     let [csv, json, junit] = ["grades.csv", "grades.json", "grades.xml"].map(|name| place.path().join(name));
     let mut command = Command::cargo_bin("lab").unwrap();
@@ -155,12 +169,7 @@ fn a_class_is_graded_though_five_of_eight_do_harm() {
 /// A student's file is opened in the container alone, and no file of the grader's is there to be opened.
 #[test]
 fn a_submission_reads_no_solution_and_no_file_of_the_graders() {
-    if !can_grade() {
-        return;
-    }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
-    let look_up = cooper_itself().exercise("look-up").unwrap();
+    let Some(Classroom { place, look_up, _alone }) = Classroom::open() else { return };
     // Read by the compiler, which would then show it.
     let secret = place.path().join("secret");
     std::fs::write(&secret, "!! do not read").unwrap();

@@ -182,7 +182,8 @@ profile fence flags=(attach_disconnected) {
 END
 cat >/tmp/story <<'END'
 cooper info | grep '^Security Options'
-story='cat /proc/self/attr/current; echo x >/etc/fenced; echo x >/etc/open; chown 1:1 /etc/open; cat /etc/open'
+# One stream for both: two of them come in no order.
+story='exec 2>&1; cat /proc/self/attr/current; echo x >/etc/fenced; echo x >/etc/open; chown 1:1 /etc/open; cat /etc/open'
 cooper run --rm --network none --security-opt apparmor=fence host sh -c "$story"
 echo --- without
 cooper run --rm --network none host sh -c "$story"
