@@ -134,7 +134,7 @@ impl Cooper {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("cooper-test-").tempdir().context("no temporary directory")?;
         let program = directory.path().join("cooper");
-        fs::copy(self::program("cooper", "cooper")?, &program).context("cannot copy cooper")?;
+        process::needs::copy_program(self::program("cooper", "cooper")?, &program);
         fs::create_dir(directory.path().join("root")).context("cannot make a root")?;
         fs::create_dir(directory.path().join("work")).context("cannot make a directory to work in")?;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).context("chmod")?;

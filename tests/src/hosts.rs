@@ -115,7 +115,7 @@ pub fn busybox_tree(directory: &Path) -> Result<PathBuf> {
     let bin = directory.join("tree/bin");
     fs::create_dir_all(&bin).context("cannot make a tree")?;
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).is_file());
-    fs::copy(busybox.context("no busybox")?, bin.join("busybox")).context("cannot copy busybox")?;
+    process::needs::copy_program(busybox.context("no busybox")?, bin.join("busybox"));
     for applet in [
         "sh", "cat", "echo", "ls", "id", "sleep", "httpd", "wget", "grep", "touch", "hostname", "pwd", "true", "ps",
         "kill", "mkdir", "stty", "test", "mount",

@@ -193,7 +193,7 @@ fn an_ordinary_user_s_podman_sees_no_difference_either() {
     std::fs::create_dir(place.path().join("volume")).unwrap();
     std::fs::write(place.path().join("volume/file"), "from outside\n").unwrap();
     let ours = place.path().join("cooper-runtime");
-    std::fs::copy(program("ch07-runtime", "cooper-runtime").unwrap(), &ours).unwrap();
+    process::needs::copy_program(program("ch07-runtime", "cooper-runtime").unwrap(), &ours);
     let podman = Podman::new(place.path(), Who::Learner).unwrap();
     let here = place.path().display().to_string();
     let run = |runtime: &str, arguments: &[String]| {

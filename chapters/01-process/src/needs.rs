@@ -9,7 +9,8 @@
 //! ```
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The test needs to be root of the machine.
 pub fn root() -> bool {
@@ -64,6 +65,21 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let administrator = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(administrator).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// Copies a program that the test is going to execute. To `into`'s directory, which exists; mode 0755.
+///
+/// A test shares its process with others. Whatever one of them starts holds, until it executes, a copy of every descriptor, also of
+/// the one by which this copy is just being written, and nobody executes a file that somebody writes (ETXTBSY). So a process of its own
+/// writes it.
+///
+/// # Panics
+/// The copy was not made.
+pub fn copy_program(program: impl AsRef<Path>, into: impl AsRef<Path>) {
+    let (program, into) = (program.as_ref(), into.as_ref());
+    let status = Command::new("install").args(["-m", "755", "--"]).args([program, into]).status();
+    let done = status.is_ok_and(|status| status.success());
+    assert!(done, "cannot copy {} to {}", program.display(), into.display());
 }
 
 /// Prints a skip, or makes it a failure where skips are not allowed.

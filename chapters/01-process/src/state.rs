@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{CallError, During};
+use crate::kernel_file;
 
 /// Writes `value` as JSON: a draft beside `path`, synced, then renamed over it.
 ///
@@ -34,7 +35,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), C
 /// # Errors
 /// Those of the file system.
 pub fn write_run_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), CallError> {
-    replace(path, &encode(path, value)?, Sync::No)
+    write_run(path, &encode(path, value)?)
 }
 
 /// Reads what [`write_run_json`] wrote; `None` for a file that does not exist, or that a power cut has left empty.
@@ -42,9 +43,10 @@ pub fn write_run_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(
 /// # Errors
 /// As [`read_json`].
 pub fn read_run_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CallError> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() == 0 => Ok(None),
-        _ => read_json_if_there(path),
+    match contents(path) {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Err(error) if error.errno() == nix::errno::Errno::ENOENT => Ok(None),
+        read => decode(path, &read?).map(Some),
     }
 }
 
@@ -61,6 +63,14 @@ fn encode<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<Vec<u8>, Call
 /// Those of the file system.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CallError> {
     replace(path, bytes, Sync::Yes)
+}
+
+/// Writes bytes as [`write_run_json`] writes a value.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_run(path: &Path, bytes: &[u8]) -> Result<(), CallError> {
+    replace(path, bytes, Sync::No)
 }
 
 /// Whether a file is on the disk when its writer goes on.
@@ -159,8 +169,16 @@ fn remove_abandoned(path: &Path) -> std::io::Result<()> {
 /// # Errors
 /// ENOENT and the like; a malformed file is named with line and column.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CallError> {
-    let bytes = std::fs::read(path).during("read", path.display())?;
-    serde_json::from_slice(&bytes).map_err(|error| CallError::refused("read", path.display(), error))
+    decode(path, &contents(path)?)
+}
+
+/// Such files are short, like the kernel's own: their length is known when they are read.
+fn contents(path: &Path) -> Result<Vec<u8>, CallError> {
+    kernel_file::read(path).during("read", path.display())
+}
+
+fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(bytes).map_err(|error| CallError::refused("read", path.display(), error))
 }
 
 /// Like [`read_json`], with `None` for a file that does not exist.

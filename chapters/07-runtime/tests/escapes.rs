@@ -38,7 +38,7 @@ impl Bundle {
         busybox::install(bundle.home.path(), &["sh", "ls", "sleep", "cat"]);
         std::fs::create_dir(bundle.path("outside")).unwrap();
         // A copy, so that nobody else on this machine runs the same file.
-        std::fs::copy(cargo_bin("cooper-runtime"), bundle.runtime()).unwrap();
+        needs::copy_program(cargo_bin("cooper-runtime"), bundle.runtime());
         assert!(bundle.run(&["spec"]).status.success());
         bundle.change(|config| config["process"]["args"] = json!(arguments));
         Some(bundle)
@@ -113,7 +113,7 @@ fn the_runtimes_own_program_cannot_be_overwritten_from_inside() {
 
     // The naive form: a program that runs from where it lies.
     let naive = bundle.path("naive");
-    std::fs::copy(needs::find_program("busybox").unwrap(), &naive).unwrap();
+    needs::copy_program(needs::find_program("busybox").unwrap(), &naive);
     // Under another first word busybox would look for a tool of that name, and end.
     let mut child = Command::new(&naive).arg0("busybox").args(["sleep", "100"]).spawn().unwrap();
     let written = overwrite_program_of(child.id(), || {

@@ -17,7 +17,7 @@ fn bundle() -> Option<tempfile::TempDir> {
     let home = tempfile::tempdir().unwrap();
     let bin = home.path().join("rootfs/bin");
     std::fs::create_dir_all(&bin).unwrap();
-    std::fs::copy(needs::find_program("busybox").unwrap(), bin.join("sh")).unwrap();
+    needs::copy_program(needs::find_program("busybox").unwrap(), bin.join("sh"));
     let data = home.path().join("data");
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("old"), "").unwrap();

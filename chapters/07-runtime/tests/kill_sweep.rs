@@ -48,7 +48,7 @@ impl Scene {
         let scene = Self { seconds: format!("{}0", 900_000 + std::process::id()), home, who };
         busybox::install(scene.path(), &["sleep", "true"]);
         // Where anybody may execute it, whoever built it.
-        std::fs::copy(cargo_bin("cooper-runtime"), scene.program()).unwrap();
+        needs::copy_program(cargo_bin("cooper-runtime"), scene.program());
         if who == Who::Learner {
             let given = Command::new("chown").args(["-R", "learner:"]).arg(scene.path()).status().unwrap();
             assert!(given.success());

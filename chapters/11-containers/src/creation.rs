@@ -59,7 +59,7 @@ impl Engine {
         DirBuilder::new().mode(0o700).create(&directory).during("mkdir", directory.display())?;
         // Held until the record is there: a directory without a record that nobody holds is a crash's, and prune's.
         let _making = Lock::exclusive(&directory.join("lock"))?;
-        let record = self.claim_name(&id, name).map(|name| Record {
+        let record = self.claim_name(&id, name, !options.auto_remove).map(|name| Record {
             id,
             name,
             created: Timestamp::now(),
@@ -143,7 +143,7 @@ impl Engine {
                 Ok(())
             })?;
             // Without a state.json, a container is `created`: one file fewer to wait for the disk for.
-            Ok(state::write_json(&container.directory().join("container.json"), container.record())?)
+            Ok(container.write_record()?)
         });
         let returned = self.take_volumes_back(container.id());
         if let Err(error) = furnished.and(returned) {
@@ -199,7 +199,7 @@ impl Engine {
     }
 
     /// Gives the container its name, or one that nobody has.
-    fn claim_name(&self, id: &ContainerId, wanted: Option<String>) -> Result<String> {
+    fn claim_name(&self, id: &ContainerId, wanted: Option<String>, lasting: bool) -> Result<String> {
         for attempt in 0..100 {
             let name = match &wanted {
                 Some(name) => name.clone(),
@@ -207,7 +207,7 @@ impl Engine {
                 // A thousand containers have used up the easy ones.
                 None => format!("{}_{}", random_name()?, &id.as_str()[..4 + attempt % 8]),
             };
-            match self.take_name(&name, id) {
+            match self.take_name(&name, id, lasting) {
                 Err(Error::NameInUse { .. }) if wanted.is_none() => {}
                 taken => return taken.map(|()| name),
             }
@@ -216,7 +216,8 @@ impl Engine {
     }
 
     /// Takes a name: the file `names/NAME` holds the id of who has it. O(1), however many containers there are.
-    pub(crate) fn take_name(&self, name: &str, id: &ContainerId) -> Result<()> {
+    /// Only a `lasting` one is worth waiting for the disk.
+    pub(crate) fn take_name(&self, name: &str, id: &ContainerId, lasting: bool) -> Result<()> {
         let _lock = Lock::exclusive(&self.paths().names().join(".lock"))?;
         if let Some(holder) = self.holder_of(name)?
             && holder != *id
@@ -224,7 +225,8 @@ impl Engine {
         {
             return Err(Error::NameInUse { name: name.to_owned(), id: holder.short().to_owned() });
         }
-        Ok(state::write(&self.paths().names().join(name), id.as_str().as_bytes())?)
+        let write = if lasting { state::write } else { state::write_run };
+        Ok(write(&self.paths().names().join(name), id.as_str().as_bytes())?)
     }
 
     /// Whose name that is, by the file alone.

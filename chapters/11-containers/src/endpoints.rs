@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use network::{Endpoint, EndpointOptions, Family, Mac, NetworkName, hosts};
-use process::{During as _, Pid, state};
+use process::{During as _, Pid};
 use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
@@ -31,7 +31,7 @@ impl Engine {
             self.needs_root("network connect")?;
             self.join(&container, pid, &connection)?;
         }
-        let written = state::write_json(&container.directory().join("container.json"), container.record());
+        let written = container.write_record();
         if let (Err(_), Some(_)) = (&written, life.pid) {
             // The first error is the one to tell.
             let name = connection.network.parse().doing("read", "network")?;
@@ -69,7 +69,7 @@ impl Engine {
             }
             self.networks().lower_idle().doing("clean up", "networks")?;
         }
-        state::write_json(&container.directory().join("container.json"), container.record())?;
+        container.write_record()?;
         self.note_endpoints(&container, life)
     }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use images::{Image, Store};
 use layers::{Change, DiffId, Snapshots};
 use network::Networks;
-use process::state;
 use process::{CallError, During as _};
 
 use crate::error::{Error, Result, While as _};
@@ -207,7 +206,7 @@ impl Engine {
         }
         if check_name("name", asked).is_ok()
             && let Some(id) = self.holder_of(asked)?
-            && self.paths.container(&id).join("container.json").exists()
+            && self.paths.is_recorded(&id)
         {
             return Ok(id);
         }
@@ -239,9 +238,9 @@ impl Engine {
         check_name("name", name)?;
         let mut container = self.container(id)?;
         let _lock = container.lock()?;
-        self.take_name(name, id)?;
+        self.take_name(name, id, container.record.is_lasting())?;
         let before = std::mem::replace(&mut container.record.name, name.to_owned());
-        state::write_json(&container.directory().join("container.json"), container.record())?;
+        container.write_record()?;
         if before != name {
             self.forget_name(&before);
         }

@@ -79,6 +79,16 @@ impl Paths {
         self.containers().join(id.as_str())
     }
 
+    /// What one container is made of.
+    pub(crate) fn record(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join("container.json")
+    }
+
+    /// Whether a container was made to the end. A record that a power cut has left empty is none.
+    pub(crate) fn is_recorded(&self, id: &ContainerId) -> bool {
+        std::fs::metadata(self.record(id)).is_ok_and(|record| record.len() > 0)
+    }
+
     /// The table of names: a file a name, holding the id.
     pub fn names(&self) -> PathBuf {
         self.data.join("names")

@@ -1,6 +1,6 @@
 //! A container, as its two files tell of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use layers::{DiffId, Digest, Stacking};
@@ -38,6 +38,13 @@ pub struct Record {
     /// How its layers become one tree. What it changes is kept in this way's form, so that it stays with it.
     #[serde(default)]
     pub stacking: Stacking,
+}
+
+impl Record {
+    /// Whether the container is to be there after the machine was off. One that goes away at its end is not: a power cut is its end.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.options.auto_remove
+    }
 }
 
 /// Where a container is in its life: `state.json`.
@@ -138,7 +145,7 @@ pub struct Container {
 impl Container {
     /// Reads a container's record.
     pub(crate) fn load(paths: &Paths, id: &ContainerId) -> Result<Option<Self>, CallError> {
-        let record = state::read_json_if_there(&paths.container(id).join("container.json"))?;
+        let record = state::read_run_json(&paths.record(id))?;
         Ok(record.map(|record| Self { paths: paths.clone(), record }))
     }
 
@@ -166,10 +173,10 @@ impl Container {
     /// # Errors
     /// A state file that cannot be read.
     pub fn life(&self) -> Result<Life, CallError> {
-        let mut life: Life = state::read_json_if_there(&self.state_file())?.unwrap_or_default();
+        let mut life: Life = state::read_run_json(&self.state_file())?.unwrap_or_default();
         if life.status.is_live() && self.monitor().is_none() {
             // It may just have ended in good order, between our two looks.
-            life = state::read_json_if_there(&self.state_file())?.unwrap_or_default();
+            life = state::read_run_json(&self.state_file())?.unwrap_or_default();
             if life.status.is_live() {
                 life = life.abandoned();
             }
@@ -178,7 +185,19 @@ impl Container {
     }
 
     pub(crate) fn write_life(&self, life: &Life) -> Result<(), CallError> {
-        state::write_json(&self.state_file(), life)
+        self.write(&self.state_file(), life)
+    }
+
+    pub(crate) fn write_record(&self) -> Result<(), CallError> {
+        self.write(&self.paths.record(self.id()), &self.record)
+    }
+
+    /// Nobody waits for a disk on behalf of what will not be there after a reboot: see [`Record::is_lasting`].
+    fn write<T: Serialize>(&self, file: &Path, value: &T) -> Result<(), CallError> {
+        match self.record.is_lasting() {
+            true => state::write_json(file, value),
+            false => state::write_run_json(file, value),
+        }
     }
 
     /// Whether state.json says that it runs, whatever became of its monitor.

@@ -136,7 +136,7 @@ impl Engine {
     fn sweep(&self) -> Result<()> {
         for id in self.ids()? {
             let directory = self.paths().container(&id);
-            if !directory.join("container.json").exists() && !is_being_made(&directory) {
+            if !self.paths().is_recorded(&id) && !is_being_made(&directory) {
                 remove_directory(&directory)?;
             }
         }

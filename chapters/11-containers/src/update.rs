@@ -1,7 +1,6 @@
 //! Changing what a container was asked to be, also while it runs: its limits, its restart policy, its published ports.
 
 use network::PortMapping;
-use process::state;
 
 use crate::devices::disks;
 use crate::engine::Engine;
@@ -59,11 +58,11 @@ impl Engine {
         if update.resources != Resources::default() && container.life()?.pid.is_some() {
             runtime::update(&self.runtime(), id.as_str(), &limits).doing("limit", container.name())?;
         }
-        let file = container.directory().join("container.json");
-        state::write_json(&file, container.record())?;
+        container.write_record()?;
         if ports_change && let Err(error) = self.publish_anew(&container) {
             // As it was: what is written down is what is published.
-            state::write_json(&file, &before)?;
+            container.record = before;
+            container.write_record()?;
             return Err(error);
         }
         self.events().record(&Event::of(&container, "update"));

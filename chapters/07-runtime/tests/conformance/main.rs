@@ -12,7 +12,7 @@ mod mounts;
 mod scene;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -52,7 +52,7 @@ fn main() {
     let home = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir();
     let home = home.unwrap();
     let busybox = home.path().join("busybox");
-    std::fs::copy(needs::find_program("busybox").unwrap(), &busybox).unwrap();
+    needs::copy_program(needs::find_program("busybox").unwrap(), &busybox);
     let ours = Runtime { name: "cooper-runtime", command: vec![cargo_bin("cooper-runtime").display().to_string()] };
     let mut trials: Vec<Trial> = cases()
         .map(|case| {
@@ -90,10 +90,10 @@ fn peers(directory: &Path) -> Option<[Runtime; 2]> {
     if !["runc", "crun", "unshare"].iter().all(|name| needs::program(name)) {
         return None;
     }
-    let wrapper: PathBuf = directory.join("crun");
+    let (draft, wrapper) = (directory.join("crun.sh"), directory.join("crun"));
     let script = "#!/bin/sh\nexec unshare -m sh -c 'umount -l /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"' crun \"$@\"\n";
-    std::fs::write(&wrapper, script).unwrap();
-    std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(&draft, script).unwrap();
+    needs::copy_program(&draft, &wrapper);
     let runtime = |name, command: &Path| Runtime { name, command: vec![command.display().to_string()] };
     Some([runtime("runc", Path::new("runc")), runtime("crun", &wrapper)])
 }

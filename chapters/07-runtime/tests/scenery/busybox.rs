@@ -7,6 +7,6 @@ use std::path::Path;
 pub(crate) fn install(home: &Path, tools: &[&str]) {
     let bin = home.join("rootfs/bin");
     std::fs::create_dir_all(&bin).unwrap();
-    std::fs::copy(process::needs::find_program("busybox").unwrap(), bin.join("busybox")).unwrap();
+    process::needs::copy_program(process::needs::find_program("busybox").unwrap(), bin.join("busybox"));
     tools.iter().for_each(|tool| symlink("busybox", bin.join(tool)).unwrap());
 }

@@ -221,7 +221,7 @@ fn busybox(root: &Path) -> PathBuf {
     for directory in ["bin", "etc", "tmp", "srv/data"] {
         std::fs::create_dir_all(layer.join(directory)).unwrap();
     }
-    std::fs::copy(process::needs::find_program("busybox").unwrap(), layer.join("bin/busybox")).unwrap();
+    process::needs::copy_program(process::needs::find_program("busybox").unwrap(), layer.join("bin/busybox"));
     for tool in TOOLS {
         symlink("busybox", layer.join("bin").join(tool)).unwrap();
     }
