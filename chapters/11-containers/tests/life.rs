@@ -74,6 +74,25 @@ fn a_spoilt_record_hides_no_other_container_and_can_be_removed() {
     sandbox.create(CreateOptions { name: Some(spoilt.name().into()), ..sh("true") }).unwrap();
 }
 
+/// What a power cut leaves of a container that was to go away at its end: names of files, perhaps, and nothing in them.
+#[test]
+fn a_record_left_empty_is_no_container_and_is_swept() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let created = sandbox.create(CreateOptions { auto_remove: true, ..sh("true") }).unwrap();
+    let name = sandbox.engine.paths().names().join(created.name());
+    for file in [&created.directory().join("container.json"), &name] {
+        std::fs::write(file, "").unwrap();
+    }
+    let survey = sandbox.engine.survey().unwrap();
+    assert!(survey.sound.is_empty() && survey.damaged.is_empty());
+    assert!(sandbox.engine.find(created.name()).is_err());
+    // Its name can be had before anybody sweeps.
+    let other = sandbox.create(CreateOptions { name: Some(created.name().into()), ..sh("true") }).unwrap();
+    assert_eq!(sandbox.engine.find(created.name()).unwrap().id(), other.id());
+    sandbox.engine.prune().unwrap();
+    assert!(!created.directory().exists());
+}
+
 #[test]
 fn a_restart_keeps_what_rm_would_remove_and_the_next_end_does_not() {
     let Some(sandbox) = Sandbox::new() else { return };
