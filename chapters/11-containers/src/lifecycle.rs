@@ -21,8 +21,12 @@ use crate::sockets;
 /// What a container is given to end by itself, unless it or the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long cleaning up after a killed container may take.
+/// How long a monitor may take to answer, and to clean up once the container's process has ended.
 const CLEANING: Duration = Duration::from_secs(5);
+
+/// How long an end may take in all, before somebody is told what it waits for. The kernel may have a whole disk to write first: with a
+/// container's last process goes its overlay, and with that what it wrote.
+pub(crate) const WHOLE: Duration = Duration::from_secs(15);
 
 /// The file in a container's run directory that names its control group, where that is not the usual one.
 const GROUP: &str = "cgroup";
@@ -87,7 +91,7 @@ impl Engine {
         self.send_signal(&container, signal)?;
         self.events().record(&Event::of(&container, "kill").with("signal", signal.number()));
         if let Waited::StillThere = wait_for(&container, Some(patience))? {
-            self.kill_and_wait(&container)?;
+            self.kill_and_wait(&container, WHOLE.saturating_sub(patience).max(CLEANING))?;
         }
         self.events().record(&Event::of(&container, "stop"));
         Ok(())
@@ -149,8 +153,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Kills a container and waits until everything is released.
-    pub(crate) fn kill_and_wait(&self, container: &Container) -> Result<()> {
+    /// Kills a container and waits until everything is released, but no longer than `limit`.
+    pub(crate) fn kill_and_wait(&self, container: &Container, limit: Duration) -> Result<()> {
         if self.forbid_restart(container)? {
             return Ok(());
         }
@@ -160,12 +164,12 @@ impl Engine {
         }
         self.send_signal(container, Signal::SIGKILL)?;
         self.events().record(&Event::of(container, "kill").with("signal", Signal::SIGKILL.number()));
-        match wait_for(container, Some(CLEANING))? {
+        match wait_for(container, Some(limit))? {
             Waited::Ended(_) => Ok(()),
             Waited::StillThere => Err(Error::TimedOut {
                 operation: "kill",
                 object: container.name().to_owned(),
-                seconds: CLEANING.as_secs(),
+                seconds: limit.as_secs(),
                 awaited: match container.life()?.pid {
                     Some(pid) => format!("process {pid} to end (see /proc/{pid}/stack: it is stuck in the kernel)"),
                     None => "its monitor to clean up".to_owned(),

@@ -9,7 +9,7 @@ use crate::engine::{All, Engine, Pruned, RemoveOptions, Survey};
 use crate::error::{Error, Result, While as _};
 use crate::events::Event;
 use crate::id::ContainerId;
-use crate::lifecycle::wrong_state;
+use crate::lifecycle::{WHOLE, wrong_state};
 use crate::record::Container;
 use crate::volumes::MountKind;
 
@@ -27,7 +27,7 @@ impl Engine {
             if !options.force {
                 return Err(wrong_state(&container, "rm", "not running (or rm -f)")?);
             }
-            self.kill_and_wait(&container)?;
+            self.kill_and_wait(&container, WHOLE)?;
         }
         self.release_if_dead(&container)?;
         let _lock = match container.lock() {

@@ -89,7 +89,8 @@ fn order(scene: &Scene<'_>) -> Verdict {
         config["hooks"] = json!({
             "poststop": twice("poststop"),
             "poststart": [scene.hook("cat HERE/rootfs/log >> HERE/log; echo poststart >> HERE/log")],
-            "startContainer": [inside("cat > /dev/null; echo startContainer >> /log")],
+            // It takes a while: who does not wait for it is found out each time.
+            "startContainer": [inside("cat > /dev/null; sleep 0.3; echo startContainer >> /log")],
             "createContainer": twice("createContainer"),
             "createRuntime": twice("createRuntime"),
             "prestart": twice("prestart"),
