@@ -47,13 +47,26 @@ impl Pid {
     /// # References
     /// proc_pid_stat(5), field 22
     pub fn start_time(self) -> Result<u64, CallError> {
+        Ok(self.stat()?.1)
+    }
+
+    /// Whether it is the process that started then, and has not ended: a zombie has.
+    ///
+    /// # References
+    /// proc_pid_stat(5), fields 3 and 22
+    pub fn is_alive_since(self, start_time: u64) -> bool {
+        self.stat().is_ok_and(|(state, started)| started == start_time && !matches!(state, 'Z' | 'X'))
+    }
+
+    /// What it does, as a letter, and when it started.
+    fn stat(self) -> Result<(char, u64), CallError> {
         let path = format!("/proc/{self}/stat");
         let stat = kernel_file::read_text(&path).during("read", &path)?;
         // The second field is the command's name in parentheses, and may itself hold spaces and parentheses.
-        stat.rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(19))
-            .and_then(|ticks| ticks.parse().ok())
-            .ok_or_else(|| CallError::refused("read", path, "no start time in field 22"))
+        let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        let state = fields.next().and_then(|state| state.chars().next());
+        let started = fields.nth(18).and_then(|ticks| ticks.parse().ok());
+        state.zip(started).ok_or_else(|| CallError::refused("read", path, "no state and start time in fields 3 and 22"))
     }
 }
 

@@ -174,7 +174,7 @@ impl Container {
     /// A state file that cannot be read.
     pub fn life(&self) -> Result<Life, CallError> {
         let mut life: Life = state::read_run_json(&self.state_file())?.unwrap_or_default();
-        if life.status.is_live() && self.monitor().is_none() {
+        if life.status.is_live() && !Watcher::is_there(&self.run_directory()) {
             // It may just have ended in good order, between our two looks.
             life = state::read_run_json(&self.state_file())?.unwrap_or_default();
             if life.status.is_live() {

@@ -43,16 +43,28 @@ impl Watcher {
 
     /// The monitor that `run` names, if that very process is still alive.
     pub(crate) fn alive(run: &Path) -> Option<PidFd> {
-        let watcher: Self = state::read_run_json(&run.join(FILE)).ok()??;
+        let watcher = Self::read(run)?;
         // The descriptor first: what is checked afterwards is then about the process that it holds.
         let held = PidFd::open(watcher.pid).ok()?;
-        let same = watcher.boot == boot_id() && watcher.pid.start_time().ok() == Some(watcher.start_time);
-        (same && !held.ended_within(std::time::Duration::ZERO).unwrap_or(true)).then_some(held)
+        watcher.is_alive().then_some(held)
+    }
+
+    /// Whether [`alive`](Self::alive) would find one, for those who do not need to hold it: `ps` asks a thousand times.
+    pub(crate) fn is_there(run: &Path) -> bool {
+        Self::read(run).is_some_and(|watcher| watcher.is_alive())
+    }
+
+    fn read(run: &Path) -> Option<Self> {
+        state::read_run_json(&run.join(FILE)).ok()?
+    }
+
+    fn is_alive(&self) -> bool {
+        self.boot == boot_id() && self.pid.is_alive_since(self.start_time)
     }
 }
 
 /// Differs from boot to boot; empty where `/proc` hides it, which still compares equal within one boot. Read once: `ps` asks for it a
-/// thousand times.
+/// thousand times, too.
 fn boot_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
@@ -73,8 +85,23 @@ mod tests {
         this.write(run.path()).unwrap();
         assert!(Watcher::alive(run.path()).is_some());
         Watcher { start_time: this.start_time + 1, ..this.clone() }.write(run.path()).unwrap();
-        assert!(Watcher::alive(run.path()).is_none());
+        assert!(Watcher::alive(run.path()).is_none() && !Watcher::is_there(run.path()));
         Watcher { boot: "another".into(), ..this }.write(run.path()).unwrap();
-        assert!(Watcher::alive(run.path()).is_none());
+        assert!(Watcher::alive(run.path()).is_none() && !Watcher::is_there(run.path()));
+    }
+
+    #[test]
+    fn a_zombie_is_no_monitor() {
+        let run = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::new(child.id().try_into().unwrap()).unwrap();
+        Watcher { pid, start_time: pid.start_time().unwrap(), ..Watcher::this().unwrap() }.write(run.path()).unwrap();
+        assert!(Watcher::is_there(run.path()));
+        child.kill().unwrap();
+        // Its end is seen before its parent has taken it.
+        let held = PidFd::open(pid).unwrap();
+        assert!(held.ended_within(std::time::Duration::from_secs(60)).unwrap());
+        assert!(Watcher::alive(run.path()).is_none() && !Watcher::is_there(run.path()));
+        child.wait().unwrap();
     }
 }
