@@ -1,7 +1,8 @@
 //! State that a reader can `cat`: JSON files that are either the old version or the new, never half of one.
 //!
 //! There are two kinds. What must survive a power cut is synced to the disk before anybody is told that it is written.
-//! What a reboot makes meaningless (who runs, at which pid) is not: nobody waits for a disk on its behalf.
+//! What a reboot makes meaningless (who runs, at which pid) or ends (a container that goes away at its end) is not: nobody waits for a
+//! disk on its behalf.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
