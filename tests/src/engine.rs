@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -131,10 +131,18 @@ impl Cooper {
     /// # Errors
     /// The build failed, or there is no room for a root.
     pub fn new(who: Who) -> Result<Self> {
+        Self::of(&self::program("cooper", "cooper")?, who)
+    }
+
+    /// Copies a `cooper` that somebody else built to where `who` may run it, and gives it an empty root.
+    ///
+    /// # Errors
+    /// There is no such program, or no room for a root.
+    pub fn of(built: &Path, who: Who) -> Result<Self> {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("cooper-test-").tempdir().context("no temporary directory")?;
         let program = directory.path().join("cooper");
-        process::needs::copy_program(self::program("cooper", "cooper")?, &program);
+        process::needs::copy_program(built, &program);
         fs::create_dir(directory.path().join("root")).context("cannot make a root")?;
         fs::create_dir(directory.path().join("work")).context("cannot make a directory to work in")?;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).context("chmod")?;

@@ -15,7 +15,8 @@
 //! 7. [`hosts`]: those that call an OCI runtime: podman, containerd, dockerd, each in a corner of its own.
 //! 8. [`packages`]: real programs to run inside: Debian's packages, unpacked.
 //! 9. [`terminal`]: a screen with somebody before it: tmux's.
-//! 10. [`comparison`]: commands that mean the same to docker, and what docker said.
+//! 10. [`reader`]: the ordinary user with a toolchain and a workspace of the lab.
+//! 11. [`comparison`]: commands that mean the same to docker, and what docker said.
 
 pub mod comparison;
 pub mod deeds;
@@ -25,6 +26,7 @@ pub mod house;
 pub mod leaks;
 pub mod packages;
 pub mod peers;
+pub mod reader;
 pub mod rules;
 pub mod terminal;
 

@@ -192,7 +192,14 @@ impl Beside {
     /// One of the programs does not start.
     pub fn new(who: Who) -> Result<Self> {
         // First: other tests wait here for their turn, and their registries need not.
-        let cooper = Cooper::new(who)?;
+        Self::engine(Cooper::new(who)?)
+    }
+
+    /// Starts all of it beside an engine that is there already.
+    ///
+    /// # Errors
+    /// One of the programs does not start.
+    pub fn engine(cooper: Cooper) -> Result<Self> {
         let place = tempfile::tempdir().context("no temporary directory")?;
         let registry = Server::docker_registry(place.path())?;
         let peers = Containers::new(place.path())?;

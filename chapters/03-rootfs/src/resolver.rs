@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
     /// Puts a path before what is left to walk: at the beginning all of it, and later a link's target.
     ///
     /// A path with a slash in front begins at the root, whatever was held. Whether the whole ends in a slash is remembered:
-    /// it then means a directory.
+    /// it then means a directory. If its last name is a link, the slash behind that still counts, whatever the target ends in.
     ///
     /// # Errors
     /// ENAMETOOLONG when all that was put here is longer than [`LENGTH`].

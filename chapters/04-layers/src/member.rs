@@ -107,10 +107,10 @@ const LONGEST_NAME: usize = 255;
 
 /// A member's name as a path below the root.
 ///
-/// Absolute names lose their slash, as every tar program does it. `..` is refused wherever it stands, even where it
-/// would stay inside: no program that writes layers needs it, and `a/..` means something else once `a` is a
-/// symbolic link. Refused are also what [`checked`] refuses, the empty name, a component longer than [`LONGEST_NAME`], and
-/// more than `depth` components.
+/// Absolute names lose their slash, as every tar program does it, and `./` is the root itself: an empty path. `..` is
+/// refused wherever it stands, even where it would stay inside: no program that writes layers needs it, and `a/..`
+/// means something else once `a` is a symbolic link. Refused are also what [`checked`] refuses, the empty name, a
+/// component longer than [`LONGEST_NAME`], and more than `depth` components.
 ///
 /// # Errors
 /// The reason, to be shown with the member's number.

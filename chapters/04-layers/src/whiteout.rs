@@ -48,7 +48,8 @@ impl Mark {
     /// Reads a member's path.
     ///
     /// # Errors
-    /// A whiteout of nothing, `.` or `..`: applied blindly, that one would remove the parent's parent.
+    /// A whiteout of nothing, `.` or `..`: applied blindly, that one would remove the parent's parent. A member below a
+    /// whiteout (`.wh.a/b`): what is gone has nothing inside.
     // hole: read-a-whiteout
     pub fn of(path: &Path) -> Result<Self, String> {
         let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Ok(Self::None) };

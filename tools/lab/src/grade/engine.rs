@@ -43,6 +43,16 @@ pub enum Bounds {
     Processes,
 }
 
+impl Bounds {
+    /// What the engine is told.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Groups => &["--memory", MEMORY, "--memory-swap", MEMORY, "--pids-limit", "512", "--cpus", "1"],
+            Self::Processes => &["--ulimit", "nproc=512", "--ulimit", "as=4294967296", "--ulimit", "cpu=300"],
+        }
+    }
+}
+
 /// How to call the engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -109,7 +119,7 @@ impl Engine {
     /// The engine `program`, which keeps everything of its own below `root`.
     ///
     /// # Errors
-    /// There is no such program, `root` cannot be made, or somebody else grades there.
+    /// There is no such program, `root` cannot be made, somebody else grades there, or containers cannot be bounded so.
     pub fn new(program: PathBuf, root: PathBuf, bounds: Bounds) -> Result<Self> {
         ensure!(
             program.is_file(),
@@ -123,6 +133,7 @@ impl Engine {
         fs::write(engine.seccomp(), SECCOMP).context("cannot write the seccomp profile")?;
         // What an earlier run that was killed has left.
         engine.clear()?;
+        engine.try_bounds()?;
         Ok(engine)
     }
 
@@ -169,6 +180,11 @@ impl Engine {
         let mut command = self.cooper();
         command.args(["run", "--rm", "--name", name, "--network", "none", "--read-only", "--cap-drop", "ALL"]);
         command.args(["--init", "--user", &format!("{0}:{0}", self.user())]);
+        if self.user() == 0 {
+            // The harness makes user namespaces with a root of their own. To map that to root here takes this one capability
+            // (user_namespaces(7), since Linux 5.12). It gains nothing else: without new privileges no file's capabilities count.
+            command.args(["--cap-add", "SETFCAP"]);
+        }
         command.args(["--security-opt", "no-new-privileges", "--security-opt", "unmask=ALL"]);
         command.arg("--security-opt").arg(format!("seccomp={}", self.seccomp().display()));
         self.furnish(&mut command, purpose)?;
@@ -180,6 +196,20 @@ impl Engine {
         };
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         self.wait(name, child.with_context(|| format!("cannot run {}", self.program.display()))?, patience)
+    }
+
+    /// Runs a container with the bounds that submissions get, to learn before anything is built whether they can be had.
+    fn try_bounds(&self) -> Result<()> {
+        let mut command = self.cooper();
+        command.args(["run", "--rm", "--network", "none"]).args(self.bounds.words()).arg("hello");
+        let output = command.output().with_context(|| format!("cannot run {}", self.program.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let help = match self.bounds {
+            Bounds::Groups => "; `--bounds processes` does with less: it bounds each process by itself",
+            Bounds::Processes => "",
+        };
+        ensure!(output.status.success(), "submissions cannot be held: {}{help}", said.trim());
+        Ok(())
     }
 
     /// What a container sees of the machine.
@@ -233,14 +263,7 @@ impl Engine {
         if let Purpose::Prepare { .. } = purpose {
             return;
         }
-        match self.bounds {
-            Bounds::Groups => {
-                command.args(["--memory", MEMORY, "--memory-swap", MEMORY, "--pids-limit", "512", "--cpus", "1"])
-            }
-            Bounds::Processes => {
-                command.args(["--ulimit", "nproc=512", "--ulimit", "as=4294967296", "--ulimit", "cpu=300"])
-            }
-        };
+        command.args(self.bounds.words());
     }
 
     fn wait(&self, name: &str, mut child: Child, patience: Duration) -> Result<Ran> {

@@ -25,11 +25,19 @@ fn member<'a>(name: &'a str, kind: u8, content: &'a [u8]) -> Member<'a> {
     Member { name, kind, content }
 }
 
+/// The longest name of a ustar header, in bytes; a longer one comes in a member of its own, as GNU's tar writes it.
+const LONGEST: usize = 255;
+
 /// A ustar archive.
 fn archive(members: &[Member<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for one in members {
         let mut header = [0_u8; 512];
+        if one.name.len() > LONGEST {
+            let long = archive(&[member("././@LongLink", b'L', format!("{}\0", one.name).as_bytes())]);
+            bytes.extend_from_slice(&long[..long.len() - 1024]);
+        }
+        let one = member(&one.name[..one.name.len().min(LONGEST)], one.kind, one.content);
         // A longer name is split at a slash.
         let cut = if one.name.len() <= 100 { 0 } else { one.name.len() - 100 };
         let cut = if cut == 0 { 0 } else { cut + one.name[cut..].find('/').unwrap_or(0) + 1 };
@@ -101,17 +109,54 @@ fn names_stay_inside(scene: &Scene) -> Asked {
             return Err(wrong("your reader takes a name that climbs", format!("{name:?} is an error"), found, because));
         }
     }
-    let deep = "x/".repeat(60) + &"y/".repeat(60) + "z";
-    let long = format!("{}/{a}", "n".repeat(99));
-    let (ran, directory) = extracted(scene, &[member(&deep, b'0', b"x"), member(&long, b'0', b"x")])?;
-    if !ran.status.success() || !directory.join(&deep).is_file() {
-        let because = "depth is bounded, and far above what anybody means (chapter 4, \"Whose name is it\")";
-        return Err(wrong("your reader refuses a deep name", "121 directories are not too many", ran.told(), because));
+    only_the_root_has_no_parts(scene)?;
+    depth_is_bounded(scene)
+}
+
+/// `./` is the root itself, and nearly every archive begins with it. A name of no bytes is none.
+fn only_the_root_has_no_parts(scene: &Scene) -> Asked {
+    let file = scene.name();
+    let because = "`./` is how tar programs write the root; a member without any name names nothing (chapter 4, \"Whose name is it\")";
+    for root in ["./", "/", "."] {
+        let (ran, directory) = extracted(scene, &[member(root, b'5', b""), member(&file, b'0', b"x")])?;
+        if !directory.join(&file).is_file() {
+            return Err(wrong(
+                "your reader does not know the root",
+                format!("{root:?} is the root"),
+                ran.told(),
+                because,
+            ));
+        }
+    }
+    let (ran, _) = extracted(scene, &[member(&file, b'0', b"x"), member("", b'5', b"")])?;
+    if ran.status.success() {
+        let found = "it was taken for the root";
+        return Err(wrong("your reader takes a member without a name", "an empty name is an error", found, because));
     }
     Ok(())
 }
 
-/// `.wh.NAME` hides one name, `.wh..wh..opq` all of a directory; what hides nothing that has a name is refused.
+/// Components are counted, not bytes; and they are counted.
+fn depth_is_bounded(scene: &Scene) -> Asked {
+    let file = scene.name();
+    let because = "depth is bounded, and far above what anybody means (chapter 4, \"Whose name is it\")";
+    let deep = "x/".repeat(60) + &"y/".repeat(60) + "z";
+    let long = format!("{}/{file}", "n".repeat(99));
+    let (ran, directory) = extracted(scene, &[member(&deep, b'0', b"x"), member(&long, b'0', b"x")])?;
+    if !ran.status.success() || !directory.join(&deep).is_file() {
+        return Err(wrong("your reader refuses a deep name", "121 directories are not too many", ran.told(), because));
+    }
+    // More than the engine ever asks for, and still a path that the kernel would take in one piece.
+    let (ran, _) = extracted(scene, &[member(&("d/".repeat(1000) + &file), b'0', b"x")])?;
+    if ran.status.success() {
+        let expected = "more components than `depth` are an error";
+        return Err(wrong("your reader goes as deep as it is told", expected, "1001 were taken", because));
+    }
+    Ok(())
+}
+
+/// `.wh.NAME` hides one name, `.wh..wh..opq` all of a directory; what hides nothing that has a name is refused, and
+/// what lies in a whiteout.
 fn whiteouts_are_read(scene: &Scene) -> Asked {
     let [directory, name] = [scene.name(), scene.name()];
     for (path, expected) in [
@@ -138,6 +183,18 @@ fn whiteouts_are_read(scene: &Scene) -> Asked {
         if !ran.line().starts_with("refused:") {
             let because = "a whiteout of `..`, applied blindly, removes the parent's parent (chapter 4, \"A change is an archive\")";
             return Err(wrong("your layer hides what has no name", format!("{path} is refused"), ran.line(), because));
+        }
+    }
+    for path in [format!(".wh.{directory}/{name}"), format!("{directory}/.wh..wh..opq/{name}")] {
+        let ran = scene.run(scene.program().args(["mark", &path]))?;
+        if !ran.line().starts_with("refused:") {
+            let because = "a whiteout is an empty file: whoever writes names below it means to confuse (chapter 4, \"A change is an archive\")";
+            return Err(wrong(
+                "your layer puts a file into a whiteout",
+                format!("{path} is refused"),
+                ran.line(),
+                because,
+            ));
         }
     }
     Ok(())
@@ -193,11 +250,12 @@ mod tests {
     #[test]
     fn an_archive_is_one_that_tar_lists() {
         let deep = "x/".repeat(60) + "z";
-        let bytes = archive(&[member("a/b", b'0', b"hello"), member(&deep, b'5', b"")]);
+        let deepest = "y/".repeat(500) + "z";
+        let bytes = archive(&[member("a/b", b'0', b"hello"), member(&deep, b'5', b""), member(&deepest, b'0', b"x")]);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.tar");
         std::fs::write(&file, bytes).unwrap();
         let listed = std::process::Command::new("tar").arg("-tf").arg(&file).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&listed.stdout), format!("a/b\n{deep}\n"));
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), format!("a/b\n{deep}\n{deepest}\n"));
     }
 }

@@ -165,11 +165,26 @@ fn walk_stays_inside(scene: &Scene) -> Asked {
             let outside = Path::new(found).is_absolute() && !Path::new(found).starts_with(&root);
             let summary =
                 if outside { "your walk leaves the root" } else { "your walk ends elsewhere than the kernel's" };
-            let because = "a link's target takes the link's place in the path, and the root is as high as it goes (chapter 3, \"Run it\")";
+            let because = "a link's target takes the link's place in the path, and the root is as high as it goes (chapter 3, \"Break it\")";
             let told = |place: &str| place.replace(&root.display().to_string(), "ROOT");
             let found = if found.is_empty() { ran.told() } else { told(found) };
             return Err(wrong(summary, format!("{what}: {path} is ROOT/{expected}"), found, because));
         }
+    }
+    // The slash stands behind the link's name, and its target has none.
+    let path = format!("{a}/{up}/");
+    let ran = scene.run(scene.program().arg("--root").arg(&root).args(["--resolve", &path]))?;
+    let found = ran.out.lines().find_map(|line| line.strip_prefix("by walking")).unwrap_or_default().trim();
+    if !found.starts_with("nothing:") || !found.contains("ENOTDIR") {
+        let because =
+            "a path that ends in a slash means a directory, whatever a link in it says (chapter 3, \"Break it\")";
+        let expected = "a link to a file, and a slash behind it: ENOTDIR";
+        return Err(wrong(
+            "your walk forgets a slash",
+            expected,
+            found.replace(&root.display().to_string(), "ROOT"),
+            because,
+        ));
     }
     Ok(())
 }
