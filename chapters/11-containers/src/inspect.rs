@@ -143,7 +143,7 @@ fn host_config(container: &Container) -> Value {
         "ExtraHosts": options.network.extra_hosts.iter().map(|(name, address)| format!("{name}:{}", String::from(*address))).collect::<Vec<_>>(),
         "RestartPolicy": { "Name": options.restart.name(), "MaximumRetryCount": options.restart.most() },
         "PidMode": options.sharing.pid.to_string(),
-        "IpcMode": if options.sharing.ipc == Share::Own { "private".to_owned() } else { options.sharing.ipc.to_string() },
+        "IpcMode": options.sharing.ipc.to_string(),
         "UTSMode": options.sharing.uts.to_string(),
         "OomScoreAdj": options.oom_score_adj.unwrap_or(0),
         "Annotations": options.annotations,

@@ -105,7 +105,7 @@ pub use restart::RestartPolicy;
 pub use running::{Running, StartOptions};
 pub use security::{Seccomp, Security};
 pub use settings::{Defaults, Settings};
-pub use sharing::{Share, Sharing};
+pub use sharing::{Ipc, Share, Sharing};
 pub use update::Update;
 pub use usage::{Traffic, Usage};
 pub use volumes::{LOCAL, MountKind, MountPoint, Volume, VolumeRequest, Volumes};

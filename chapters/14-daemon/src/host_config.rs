@@ -221,7 +221,8 @@ impl HostConfig {
 
     fn sharing(&self) -> Result<Sharing, ApiError> {
         let share = |text: &str| text.parse::<Share>().map_err(|e| ApiError::bad_request(e.to_string()));
-        let (pid, ipc, uts) = (share(&self.pid_mode)?, share(&self.ipc_mode)?, share(&self.uts_mode)?);
+        let ipc = self.ipc_mode.parse().map_err(|e: containers::Error| ApiError::bad_request(e.to_string()))?;
+        let (pid, uts) = (share(&self.pid_mode)?, share(&self.uts_mode)?);
         Ok(Sharing { pid, ipc, uts, cgroup: share(&self.cgroupns_mode)? })
     }
 

@@ -27,6 +27,7 @@ use crate::framing::Stream;
 use crate::id::ContainerId;
 use crate::paths::INIT_FILE;
 use crate::record::{Container, Life, Status};
+use crate::sharing::Places;
 use crate::sockets;
 use crate::spec::Plan;
 use crate::stack::Stack;
@@ -63,7 +64,9 @@ pub(super) fn launch(
 ) -> Result<Launched> {
     let mut mounts = engine.lend_volumes(container)?;
     let _until_it_is_made = engine.mount_parts(container.id(), &mut mounts)?;
-    let spec = plan(engine, container, &mounts)?;
+    let places = container.record().options.sharing.places(engine)?;
+    let joined = places.joined_mounts()?;
+    let spec = plan(engine, container, &mounts, places)?;
     write_spec(container, &spec)?;
     engine.note_cgroup(container)?;
     if container.record().stacking == Stacking::Overlay {
@@ -90,6 +93,7 @@ pub(super) fn launch(
         root,
         stdio,
         state: &engine.runtime(),
+        mounts: joined,
         on_namespaces: Some(&mut on_namespaces),
         options: CreateOptions::default(),
     });
@@ -117,7 +121,7 @@ pub(super) fn launch(
 }
 
 /// The container's spec, with its user looked up in its own files as they are now.
-fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result<Spec> {
+fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint], places: Places) -> Result<Spec> {
     let record = container.record();
     let stack = Stack::of(container, engine.snapshots());
     let user = stack.look(|root| user::resolve(root, &record.settings.user, &record.options.groups))?;
@@ -135,7 +139,7 @@ fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result
         rootless,
         can_limit,
         obtainable: privileges::CapSet::obtainable(),
-        places: record.options.sharing.places(engine)?,
+        places,
         devices: &devices,
         disks: devices::disks(&record.options.resources)?,
         kernel: kernel(),
