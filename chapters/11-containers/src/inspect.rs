@@ -49,7 +49,7 @@ impl Engine {
             "ProcessLabel": record.options.security.selinux.text().unwrap_or_default(),
             "AppArmorProfile": record.options.security.apparmor.as_deref().unwrap_or_default(),
             "HostConfig": host_config(&container),
-            "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
+            "Mounts": record.mounts.iter().map(mount_document).collect::<Vec<_>>(),
             "Config": config(&container),
             "NetworkSettings": network(self, &container, &life),
         }))
@@ -207,7 +207,8 @@ fn device(device: &DeviceRequest) -> Value {
     json!({ "PathOnHost": device.host, "PathInContainer": device.inside, "CgroupPermissions": device.access })
 }
 
-fn mount(point: &MountPoint) -> Value {
+/// A mount in Docker's shape.
+pub fn mount_document(point: &MountPoint) -> Value {
     let (kind, name) = match &point.kind {
         MountKind::Bind => ("bind", None),
         MountKind::Volume { name, .. } => ("volume", Some(name)),

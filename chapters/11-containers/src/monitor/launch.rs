@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use cgroups::Controller;
@@ -65,7 +65,6 @@ pub(super) fn launch(
     let mut mounts = engine.lend_volumes(container)?;
     let _until_it_is_made = engine.mount_parts(container.id(), &mut mounts)?;
     let places = container.record().options.sharing.places(engine)?;
-    let joined = places.joined_mounts()?;
     let spec = plan(engine, container, &mounts, places)?;
     write_spec(container, &spec)?;
     engine.note_cgroup(container)?;
@@ -76,28 +75,26 @@ pub(super) fn launch(
         write_init(container)?;
     }
 
-    let run = container.run_directory();
-    let listeners = (sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?);
-    let kept = container.record().options.log.retention()?;
-    let journal = kept.map(|kept| Journal::open(&container.log_file(), kept)).transpose()?;
+    let listeners = listeners(container)?;
+    let journal = journal(container)?;
     let (stdio, mut streams) = streams(container, size)?;
 
     let switchboard = Switchboard::of(engine, container.id());
     let mut wiring = Wiring::new(switchboard.clone());
     let mut on_namespaces = |pid: Pid| wire(engine, container, pid, &mut wiring).map_err(Into::into);
     let (root, keeper) = Stack::of(container, engine.snapshots()).source()?;
-    let created = runtime::create(Create {
+    let mut created = runtime::create(Create {
         id: container.id().as_str(),
         spec: &spec,
         bundle: &container.directory(),
         root,
         stdio,
         state: &engine.runtime(),
-        mounts: joined,
+        mounts: places.joined_mounts()?,
         on_namespaces: Some(&mut on_namespaces),
         options: CreateOptions::default(),
-    });
-    let mut created = created.map_err(|error| because(error, container))?;
+    })
+    .map_err(|error| because(error, container))?;
     streams.take_terminal(created.console.take(), container)?;
     let mut services: Vec<Box<dyn Service>> = Vec::new();
     services.extend(wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>));
@@ -118,6 +115,18 @@ pub(super) fn launch(
         ..Life::default()
     };
     Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings })
+}
+
+/// Where clients attach, and where they ask for something.
+fn listeners(container: &Container) -> Result<(UnixListener, UnixListener)> {
+    let run = container.run_directory();
+    Ok((sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?))
+}
+
+/// Where its output is kept, if it is.
+fn journal(container: &Container) -> Result<Option<Journal>> {
+    let kept = container.record().options.log.retention()?;
+    Ok(kept.map(|kept| Journal::open(&container.log_file(), kept)).transpose()?)
 }
 
 /// The container's spec, with its user looked up in its own files as they are now.
