@@ -266,6 +266,11 @@ impl Docker {
         Ok(docker)
     }
 
+    /// Where it listens: `unix://PATH`.
+    pub fn address(&self) -> &str {
+        &self.socket
+    }
+
     /// `docker ARGUMENTS`.
     ///
     /// # Errors

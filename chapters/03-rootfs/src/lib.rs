@@ -7,6 +7,7 @@
 //! - [`root`]: paths that stay inside a root, and [`resolver`]: how;
 //! - [`mount`]: mounts by descriptor, and [`options`], as people write them;
 //! - `late`: what kernels before 5.12 do instead; [`id_mapped`]: a bind mount whose files have the right owner;
+//! - [`elsewhere`]: a mount of another mount namespace, for this one;
 //! - `copy_up`: a tmpfs that begins with what the image has;
 //! - [`devices`], [`mask`], [`procfs`]: what is added, what is hidden, what is set;
 //! - [`self_exe`]: the engine's own program file, out of a container's reach;
@@ -19,6 +20,7 @@
 
 mod copy_up;
 pub mod devices;
+pub mod elsewhere;
 pub mod id_mapped;
 mod late;
 pub mod mask;

@@ -8,6 +8,7 @@ use namespaces::{NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
 use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
+use rootfs::DetachedMount;
 
 use crate::cgroup::{self, cgroup_path};
 use crate::error::Error;
@@ -41,6 +42,8 @@ pub struct Create<'a> {
     pub stdio: Stdio,
     /// Where its state lives.
     pub state: &'a StateDir,
+    /// Bind mounts of the configuration that the caller has made already, by their destinations: what no path leads to.
+    pub mounts: Vec<(PathBuf, DetachedMount)>,
     /// Called in this process when the namespaces exist and before the file system is set up: the network.
     pub on_namespaces: Option<OnNamespaces<'a>>,
     /// What the host asks for beside the configuration.
@@ -152,7 +155,7 @@ where
     let cgroup = cgroup::of_nobody_yet(spec, id, &request.options)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
-    let prepared = Prepared::of(spec, bundle)?;
+    let prepared = Prepared::of(spec, bundle)?.with(spec, bundle, std::mem::take(&mut request.mounts))?;
     let steps = planner(&Request {
         id,
         spec,

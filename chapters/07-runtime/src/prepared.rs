@@ -1,7 +1,7 @@
 //! Mounts that the parent makes and the child only attaches: id-mapped ones, which need power over the machine's disks.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use namespaces::{IdMap, IdMaps, NamespaceKind};
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
@@ -49,6 +49,22 @@ impl Prepared {
             prepared.push((index, id_mapped::bind(&bundle.join(source), depth, reach, &maps)?));
         }
         Ok(Self(prepared))
+    }
+
+    /// The same and mounts that the caller made, each in the place of the last bind mount on its destination: that is the one
+    /// that is seen.
+    ///
+    /// # Errors
+    /// The configuration has no bind mount on such a destination.
+    pub fn with(mut self, spec: &Spec, bundle: &Path, made: Vec<(PathBuf, DetachedMount)>) -> Result<Self, Error> {
+        let mounts = spec.mounts().as_deref().unwrap_or_default();
+        for (target, mount) in made {
+            let index = mounts.iter().rposition(|entry| *entry.destination() == target).ok_or_else(|| {
+                config(&bundle.join("config.json"), "mounts", format!("none on {}", target.display()))
+            })?;
+            self.0.push((index, mount));
+        }
+        Ok(self)
     }
 
     /// The same entry with the mount that was made for this place in the list as its source, if one was.

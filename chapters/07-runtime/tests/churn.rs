@@ -70,6 +70,7 @@ impl Cooperage {
             root: RootSource::Directory(self.home.path().join("rootfs")),
             stdio: Stdio::Descriptors { stdin: null(), stdout: null(), stderr: null() },
             state: &self.state,
+            mounts: Vec::new(),
             on_namespaces: None,
             options: runtime::CreateOptions::default(),
         })

@@ -117,6 +117,7 @@ impl Scene {
             root: RootSource::Directory(self.home.path().join("rootfs")),
             stdio: Stdio::Terminal { size: process::pty::Size::default() },
             state: &self.state(),
+            mounts: Vec::new(),
             on_namespaces: None,
             options: runtime::CreateOptions::default(),
         };

@@ -51,21 +51,7 @@ impl Attachment {
     /// When our own streams fail.
     pub fn run(self, options: &AttachOptions, signal: &mut dyn FnMut(Signal)) -> Result<Ended> {
         let (run, mut late) = (self.run, self.late);
-        let writer = self.streams.try_clone().map_err(process_error("dup"))?;
-        let output = match self.terminal {
-            true => Output::Plain(self.streams.into(), Stream::Stdout),
-            false => Output::Framed(self.streams, Unframer::default()),
-        };
-        let console = Console {
-            input: options.interactive.then_some(Input::Socket(writer)),
-            outputs: vec![output],
-            muted: options.muted.clone(),
-            terminal: self.terminal,
-            signals: !options.keep_signals,
-            until: None,
-            keys: options.detach_keys.clone(),
-        };
-        let ended = console.run(&mut |notice| match notice {
+        converse(self.streams, self.terminal, options, &mut |notice| match notice {
             // A container that ended in this moment has no size any more.
             Notice::Resized(size) => {
                 // A full-screen program draws itself anew when its screen changes, and for no other reason.
@@ -75,9 +61,36 @@ impl Attachment {
                 drop(resize(&run, size));
             }
             Notice::Signal(number) => signal(number),
-        })?;
-        Ok(ended)
+        })
     }
+}
+
+/// Copies between this process's standard streams and a container that is at the other end of a socket, wherever that is: plain
+/// with a terminal, else framed as [`framing`](crate::framing) draws it. `notify` tells the other side what no stream can carry.
+///
+/// # Errors
+/// When our own streams fail.
+pub fn converse(
+    streams: UnixStream,
+    terminal: bool,
+    options: &AttachOptions,
+    notify: &mut dyn FnMut(Notice),
+) -> Result<Ended> {
+    let writer = streams.try_clone().map_err(process_error("dup"))?;
+    let output = match terminal {
+        true => Output::Plain(streams.into(), Stream::Stdout),
+        false => Output::Framed(streams, Unframer::default()),
+    };
+    let console = Console {
+        input: options.interactive.then_some(Input::Socket(writer)),
+        outputs: vec![output],
+        muted: options.muted.clone(),
+        terminal,
+        signals: !options.keep_signals,
+        until: None,
+        keys: options.detach_keys.clone(),
+    };
+    Ok(console.run(notify)?)
 }
 
 /// Tells a monitor the size of its client's terminal.

@@ -69,7 +69,8 @@ enum Found {
 }
 
 /// What the other side is to be told.
-pub(crate) enum Notice {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
     /// The user's terminal has this size.
     Resized(pty::Size),
     /// A signal that this process got in the container's stead.

@@ -20,7 +20,7 @@ use crate::options::CreateOptions;
 use crate::record::{Container, Record};
 use crate::restart::RestartPolicy;
 use crate::settings::{Defaults, Settings};
-use crate::sharing::Share;
+use crate::sharing::{Ipc, Share};
 use crate::stack::{Stack, make_target};
 use crate::volumes::{LOCAL, MountKind, MountPoint, VolumeRequest};
 
@@ -314,10 +314,10 @@ fn check_wishes(options: &CreateOptions) -> Result<()> {
             "the machine's own host name is not the container's to set (--uts host)",
         ));
     }
-    if let Share::Container(name) = &options.sharing.ipc {
-        // Its /dev/shm is a mount of its own mount namespace, and no other one can mount that again. The rest of the
-        // namespace without it would be half of what was asked for.
-        return Err(Error::bad("--ipc", format!("container:{name}"), "not supported: host, or its own"));
+    let ipc = &options.sharing.ipc;
+    if let (Some(size), false) = (options.shm_size, matches!(ipc, Ipc::Private | Ipc::Shareable)) {
+        let reason = format!("with --ipc {ipc} it has no /dev/shm of its own");
+        return Err(Error::bad("--shm-size", size.to_string(), reason));
     }
     Ok(())
 }

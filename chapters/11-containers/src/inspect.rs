@@ -49,7 +49,7 @@ impl Engine {
             "ProcessLabel": record.options.security.selinux.text().unwrap_or_default(),
             "AppArmorProfile": record.options.security.apparmor.as_deref().unwrap_or_default(),
             "HostConfig": host_config(&container),
-            "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
+            "Mounts": record.mounts.iter().map(mount_document).collect::<Vec<_>>(),
             "Config": config(&container),
             "NetworkSettings": network(self, &container, &life),
         }))
@@ -143,7 +143,7 @@ fn host_config(container: &Container) -> Value {
         "ExtraHosts": options.network.extra_hosts.iter().map(|(name, address)| format!("{name}:{}", String::from(*address))).collect::<Vec<_>>(),
         "RestartPolicy": { "Name": options.restart.name(), "MaximumRetryCount": options.restart.most() },
         "PidMode": options.sharing.pid.to_string(),
-        "IpcMode": if options.sharing.ipc == Share::Own { "private".to_owned() } else { options.sharing.ipc.to_string() },
+        "IpcMode": options.sharing.ipc.to_string(),
         "UTSMode": options.sharing.uts.to_string(),
         "OomScoreAdj": options.oom_score_adj.unwrap_or(0),
         "Annotations": options.annotations,
@@ -207,7 +207,8 @@ fn device(device: &DeviceRequest) -> Value {
     json!({ "PathOnHost": device.host, "PathInContainer": device.inside, "CgroupPermissions": device.access })
 }
 
-fn mount(point: &MountPoint) -> Value {
+/// A mount in Docker's shape.
+pub fn mount_document(point: &MountPoint) -> Value {
     let (kind, name) = match &point.kind {
         MountKind::Bind => ("bind", None),
         MountKind::Volume { name, .. } => ("volume", Some(name)),

@@ -3,7 +3,7 @@
 
 mod sandbox;
 
-use containers::{CreateOptions, Defaults, MountRequest, Resources, Security, Sharing};
+use containers::{CreateOptions, Defaults, Ipc, MountRequest, Resources, Security, Sharing};
 use sandbox::{Sandbox, command, eventually, sh};
 
 #[test]
@@ -198,7 +198,7 @@ fn namespaces_are_shared_with_whom_one_asks_for() {
     eventually(|| sandbox.engine.look_at(other.id(), std::path::Path::new("/kept/file")).ok()).unwrap();
     let share = |text: &str| text.parse().unwrap();
     let (pid, host) = (share("container:other"), share("host"));
-    let joined = Sharing { pid, ipc: host.clone(), uts: host, ..Sharing::default() };
+    let joined = Sharing { pid, ipc: Ipc::Host, uts: host, ..Sharing::default() };
     let script = "cat /proc/1/cmdline; echo; cat /kept/file; hostname; cat /proc/self/oom_score_adj; echo no > /kept/x";
     let options = CreateOptions {
         sharing: joined.clone(),
@@ -209,12 +209,69 @@ fn namespaces_are_shared_with_whom_one_asks_for() {
     let outcome = sandbox.run(options).unwrap();
     assert_eq!(outcome.stdout, format!("sleep\01000\0\ny\n{host_name}500\n"), "{outcome:?}");
     assert!(outcome.code != Some(0) && other.life().unwrap().status.is_live());
-    let half = Sharing { ipc: share("container:other"), ..Sharing::default() };
-    assert!(sandbox.create(CreateOptions { sharing: half, ..sh("true") }).is_err());
     sandbox.engine.stop(other.id(), Some(std::time::Duration::ZERO)).unwrap();
     let late = sandbox.create(CreateOptions { sharing: joined, ..sh("true") }).unwrap();
     let refused = sandbox.run_again(&late, b"").unwrap_err().to_string();
     assert!(refused.contains("no namespaces to join"), "{refused}");
     sandbox.engine.prune().unwrap();
     sandbox.engine.remove_volume("kept").unwrap();
+}
+
+#[test]
+fn shared_memory_is_seen_by_whom_it_is_shared_with_and_by_nobody_else() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let wish = |text: &str| Sharing { ipc: text.parse().unwrap(), ..Sharing::default() };
+    let with = |text: &str, script: &str| CreateOptions { sharing: wish(text), ..sh(script) };
+    let script = "echo lent > /dev/shm/lent; readlink /proc/self/ns/ipc > /ready; \
+                  until test -e /dev/shm/back; do sleep 0.1; done; cat /dev/shm/back > /told; exec sleep 1000";
+    let lender = CreateOptions { name: Some("lender".into()), ..with("shareable", script) };
+    let lender = sandbox.run_detached(lender);
+    let file = |name: &str| {
+        let text = sandbox.engine.look_at(lender.id(), std::path::Path::new(name)).is_ok().then(|| {
+            std::fs::read_to_string(format!("/proc/{}/root{name}", lender.life().unwrap().pid.unwrap())).unwrap()
+        });
+        text.filter(|text| text.ends_with('\n'))
+    };
+    let theirs = eventually(|| file("/ready")).unwrap();
+
+    // The same files and the same namespace; what is mounted stays what it was, for all that one can do with it.
+    let look = "cat /dev/shm/lent; readlink /proc/self/ns/ipc; echo borrowed > /dev/shm/back; \
+                while read -r a b c d place how rest; do case $place in /dev/shm) echo $how;; esac; done \
+                < /proc/self/mountinfo";
+    let joined = sandbox.run(with("container:lender", look)).unwrap();
+    assert_eq!(joined.stdout, format!("lent\n{theirs}rw,nosuid,nodev,noexec,relatime\n"), "{joined:?}");
+    assert_eq!(eventually(|| file("/told")).as_deref(), Some("borrowed\n"));
+    let alone = sandbox.run(sh("ls /dev/shm; readlink /proc/self/ns/ipc")).unwrap();
+    assert!(alone.stdout.starts_with("ipc:") && alone.stdout != theirs, "{alone:?}");
+    let none = sandbox.run(with("none", "test -e /dev/shm || echo none")).unwrap();
+    assert_eq!(none.stdout, "none\n", "{none:?}");
+
+    // What does not run any more lends nothing.
+    let late = sandbox.create(with("container:lender", "true")).unwrap();
+    sandbox.engine.stop(lender.id(), Some(std::time::Duration::ZERO)).unwrap();
+    let refused = sandbox.run_again(&late, b"").unwrap_err().to_string();
+    assert!(refused.contains("\"lender\": it does not run, and so has no namespaces to join"), "{refused}");
+    sandbox.engine.prune().unwrap();
+}
+
+#[test]
+fn shared_memory_is_lent_by_those_alone_that_were_made_to() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let wish = |text: &str| Sharing { ipc: text.parse().unwrap(), ..Sharing::default() };
+    let refusal = |lender: &str| {
+        let name = Some(format!("of-{lender}"));
+        sandbox.create(CreateOptions { name, sharing: wish(lender), ..sh("true") }).unwrap();
+        let sharing = wish(&format!("container:of-{lender}"));
+        sandbox.create(CreateOptions { sharing, ..sh("true") }).map(|_| String::new()).unwrap_or_else(|e| e.to_string())
+    };
+    let told = ["private", "none", "host", "shareable"].map(refusal).join("\n");
+    insta::assert_snapshot!(told, @r#"
+    --ipc "container:of-private": its IPC namespace is its own alone: create it with --ipc shareable
+    --ipc "container:of-none": it has no /dev/shm (--ipc none): create it with --ipc shareable
+    --ipc "container:of-host": it uses the machine's: say --ipc host
+    "#);
+    let sized = CreateOptions { sharing: wish("none"), shm_size: Some(1 << 20), ..sh("true") };
+    let refused = sandbox.create(sized).unwrap_err().to_string();
+    assert_eq!(refused, "--shm-size \"1048576\": with --ipc none it has no /dev/shm of its own");
+    sandbox.engine.prune().unwrap();
 }

@@ -26,10 +26,24 @@ pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Vec<
     let filters = Filters::parse(&query, &summary::FILTERS)?;
     let limit = number(&query, "limit")?.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
     let all = flag(&query, "all") || limit.is_some();
-    let list = api.call(move |engine| summary::list(engine, engine.list(All::Yes)?, all, &filters)).await?;
-    let now = Timestamp::now();
-    let shown = list.iter().take(limit.unwrap_or(usize::MAX));
-    Ok(Json(shown.map(|summary| summary.json(now)).collect()))
+    let sized = flag(&query, "size");
+    let list = api
+        .call(move |engine| {
+            let now = Timestamp::now();
+            let list = summary::list(engine, engine.list(All::Yes)?, all, &filters)?;
+            let document = |summary: &summary::Summary| {
+                let mut document = summary.json(now);
+                // Counting takes a walk over files: only for who wants to see it.
+                if sized {
+                    let (own, all) = engine.size(summary.container.id())?;
+                    (document["SizeRw"], document["SizeRootFs"]) = (own.into(), all.into());
+                }
+                Ok(document)
+            };
+            list.iter().take(limit.unwrap_or(usize::MAX)).map(document).collect()
+        })
+        .await?;
+    Ok(Json(list))
 }
 
 /// `POST /containers/create`.

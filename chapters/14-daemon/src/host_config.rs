@@ -27,6 +27,8 @@ pub(crate) struct HostConfig {
     cap_add: Option<Vec<String>>,
     cap_drop: Option<Vec<String>>,
     security_opt: Option<Vec<String>>,
+    masked_paths: Option<Vec<String>>,
+    readonly_paths: Option<Vec<String>>,
     group_add: Option<Vec<String>>,
     extra_hosts: Option<Vec<String>>,
     dns: Option<Vec<std::net::IpAddr>>,
@@ -216,12 +218,19 @@ impl HostConfig {
             let taken = security.set(option, |profile| Ok(profile.to_owned()));
             taken.map_err(|e| ApiError::bad_request(e.to_string()))?;
         }
+        match (self.masked_paths.as_deref(), self.readonly_paths.as_deref()) {
+            (None, None) => {}
+            // What the client makes of `systempaths=unconfined`: two lists, and nothing in them.
+            (Some([]), Some([])) => security.system_paths_open = true,
+            _ => return Err(ApiError::not_implemented("MaskedPaths and ReadonlyPaths are all or nothing here")),
+        }
         Ok(security)
     }
 
     fn sharing(&self) -> Result<Sharing, ApiError> {
         let share = |text: &str| text.parse::<Share>().map_err(|e| ApiError::bad_request(e.to_string()));
-        let (pid, ipc, uts) = (share(&self.pid_mode)?, share(&self.ipc_mode)?, share(&self.uts_mode)?);
+        let ipc = self.ipc_mode.parse().map_err(|e: containers::Error| ApiError::bad_request(e.to_string()))?;
+        let (pid, uts) = (share(&self.pid_mode)?, share(&self.uts_mode)?);
         Ok(Sharing { pid, ipc, uts, cgroup: share(&self.cgroupns_mode)? })
     }
 

@@ -65,6 +65,11 @@ impl Filters {
         Ok(Self(filters))
     }
 
+    /// As a client writes them in the `filters` parameter.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!(self.0)
+    }
+
     /// Adds one value, as `--filter name=value` on a command line does.
     pub fn add(&mut self, name: &str, value: &str) {
         let values = self.0.entry(name.to_owned()).or_default();

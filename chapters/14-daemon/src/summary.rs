@@ -136,7 +136,7 @@ impl Summary {
             "Status": self.status(now),
             "HostConfig": { "NetworkMode": mode },
             "NetworkSettings": { "Networks": self.networks_json() },
-            "Mounts": [],
+            "Mounts": self.container.record().mounts.iter().map(containers::mount_document).collect::<Vec<_>>(),
         })
     }
 
@@ -169,7 +169,9 @@ impl Summary {
             });
             (endpoint.network.to_string(), document)
         });
-        attached.collect()
+        // A network that it is in only while it runs is named all the same.
+        let wanted = self.network_names().into_iter().map(|name| (name, json!({ "IPAddress": "", "EndpointID": "" })));
+        wanted.chain(attached).collect()
     }
 
     /// Ports that the container expects to serve and the host does not publish.
@@ -212,7 +214,12 @@ impl Summary {
 /// A layer that is not here any more.
 pub fn size(engine: &Engine, container: &Container) -> Result<String, ApiError> {
     let (own, all) = engine.size(container.id())?;
-    Ok(format!("{} (virtual {})", words::size(own), words::size(all)))
+    Ok(size_words(own, all))
+}
+
+/// What a container has written, and all of its files, bytes: `1.2kB (virtual 5.6MB)`.
+pub fn size_words(own: u64, all: u64) -> String {
+    format!("{} (virtual {})", words::size(own), words::size(all))
 }
 
 /// `80/tcp`.

@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 use process::pty::Size;
 use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-/// Opens a pair: the master for this side, the slave for the command.
+/// Opens a pair: the master for this side, the slave for the command. It carries bytes and changes none: what a terminal makes
+/// of them, the container's own has done already, also where nobody types and the command leaves this one as it is.
 pub(crate) fn open() -> std::io::Result<(File, OwnedFd)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
@@ -19,6 +20,9 @@ pub(crate) fn open() -> std::io::Result<(File, OwnedFd)> {
     // By descriptor, not by name: /dev/pts may be another one's here.
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+    let mut settings = tcgetattr(&slave)?;
+    settings.make_raw();
+    tcsetattr(&slave, OptionalActions::Now, &settings)?;
     Ok((File::from(master), slave))
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
 
     /// Print version information and quit
     #[arg(short = 'v', long, action = clap::ArgAction::Version)]
@@ -28,6 +30,14 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Where an engine is that is not this program.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Elsewhere {
+    /// Daemon to send the command to, instead of doing it here (unix:///PATH)
+    #[arg(short = 'H', long = "host", env = "COOPER_HOST", value_name = "HOST", hide_env = true)]
+    pub(crate) daemon: Option<String>,
 }
 
 /// The options that every command has.
@@ -155,6 +165,10 @@ impl Cli {
     /// Does what the command line says, and returns the exit code.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let place = &self.place;
+        // The one place that decides who does it.
+        if let Some(address) = self.elsewhere.daemon.as_deref().filter(|address| !address.is_empty()) {
+            return crate::remote::send(&self.command, place, address);
+        }
         if let Some(format) = place.explain {
             process::explain::install(format);
         }
@@ -223,4 +237,12 @@ impl Command {
         );
         !looks_from_outside && !works_elsewhere
     }
+}
+
+/// The command that this program was called with, as it is written: `image tree`.
+pub(crate) fn command_name() -> String {
+    let matches = Cli::command().try_get_matches().unwrap_or_default();
+    let next = |matches: &clap::ArgMatches| matches.subcommand().map(|(name, inner)| (name.to_owned(), inner.clone()));
+    let words = std::iter::successors(next(&matches), |(_, inner)| next(inner)).map(|(name, _)| name);
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -120,10 +120,10 @@ impl Command {
 pub(crate) struct Inspect {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Inspect {

@@ -14,32 +14,32 @@ use crate::values;
 pub(crate) struct Exec {
     /// Detached mode: run command in the background
     #[arg(short, long)]
-    detach: bool,
+    pub(crate) detach: bool,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
-    interactive: bool,
+    pub(crate) interactive: bool,
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
-    tty: bool,
+    pub(crate) tty: bool,
     /// Set environment variables
     #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Working directory inside the container
     #[arg(short, long, value_name = "DIR")]
-    workdir: Option<String>,
+    pub(crate) workdir: Option<String>,
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long)]
-    user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Give extended privileges to the command
     #[arg(long)]
-    privileged: bool,
+    pub(crate) privileged: bool,
     /// Override the key sequence for detaching a container
     #[arg(long, value_name = "KEYS")]
-    detach_keys: Option<DetachKeys>,
+    pub(crate) detach_keys: Option<DetachKeys>,
     /// The container's name or id; then what to run in it
     // One list, as for `run`: whatever follows the container is the command's.
     #[arg(required = true, num_args = 2.., value_names = ["CONTAINER", "COMMAND"], trailing_var_arg = true)]
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 impl Exec {

@@ -101,9 +101,9 @@ pub(crate) struct Flags {
     /// PID namespace to use: host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub(crate) pid: containers::Share,
-    /// IPC namespace to use: host, or its own
+    /// IPC namespace to use: private (the default), shareable, none (no /dev/shm), host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
-    pub(crate) ipc: containers::Share,
+    pub(crate) ipc: containers::Ipc,
     /// UTS namespace to use: host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub(crate) uts: containers::Share,

@@ -83,15 +83,15 @@ impl Command {
 pub(crate) struct Ls {
     /// Show all images (there are no hidden ones: the same as without)
     #[arg(short, long)]
-    all: bool,
+    pub(crate) all: bool,
     /// Show digests
     #[arg(long)]
-    digests: bool,
+    pub(crate) digests: bool,
     #[command(flatten)]
-    listing: Listing,
+    pub(crate) listing: Listing,
     /// Only images of this repository
     #[arg(value_name = "REPOSITORY[:TAG]")]
-    repository: Option<String>,
+    pub(crate) repository: Option<String>,
 }
 
 impl Ls {
@@ -108,31 +108,55 @@ impl Ls {
             );
         }
         let shown: Vec<_> = all.into_iter().filter(|listed| daemon::image::passes(listed, &filters)).collect();
-        crate::stdout::print(format_args!("{}", self.render(&shown, Timestamp::now())?));
+        let rows: Vec<_> = shown.iter().map(ImageRow::of).collect();
+        crate::stdout::print(format_args!("{}", self.render(&rows, Timestamp::now())?));
         Ok(0)
     }
 
-    fn render(&self, images: &[Listed], now: Timestamp) -> anyhow::Result<String> {
+    /// The listing, of images of whichever engine.
+    pub(crate) fn render(&self, images: &[ImageRow], now: Timestamp) -> anyhow::Result<String> {
         if self.listing.quiet {
-            return Ok(images.iter().map(|listed| self.listing.id(&listed.image.id.to_string()) + "\n").collect());
+            return Ok(images.iter().map(|image| self.listing.id(&image.id) + "\n").collect());
         }
         let mut rows = match self.digests {
             true => Rows::new(&SHOWN_WITH_DIGEST, &MORE),
             false => Rows::new(&SHOWN, &MORE),
         };
-        for listed in images {
-            let created = created(listed.created(), now);
-            let (id, size) = (self.listing.id(&listed.image.id.to_string()), words::size(listed.size));
-            let digest = listed.image.target.digest.to_string();
-            for (repository, tag) in names(listed) {
+        for image in images {
+            let created = created(image.created, now);
+            let (id, size) = (self.listing.id(&image.id), words::size(image.size));
+            for (repository, tag) in &image.names {
                 let row = json!({
-                    "Containers": "N/A", "CreatedAt": listed.created().to_string(), "CreatedSince": created,
-                    "Digest": digest, "ID": id, "Repository": repository, "Size": size, "Tag": tag,
+                    "Containers": "N/A", "CreatedAt": image.created.to_string(), "CreatedSince": created,
+                    "Digest": image.digest, "ID": id, "Repository": repository, "Size": size, "Tag": tag,
                 });
                 rows.add(row, &BTreeMap::new());
             }
         }
         rows.render(&self.listing.format)
+    }
+}
+
+/// What `images` shows of an image.
+#[derive(Debug)]
+pub(crate) struct ImageRow {
+    pub(crate) id: String,
+    pub(crate) created: Timestamp,
+    pub(crate) size: u64,
+    pub(crate) digest: String,
+    /// Repository and tag: a line each.
+    pub(crate) names: Vec<(String, String)>,
+}
+
+impl ImageRow {
+    fn of(listed: &Listed) -> Self {
+        Self {
+            id: listed.image.id.to_string(),
+            created: listed.created(),
+            size: listed.size,
+            digest: listed.image.target.digest.to_string(),
+            names: names(listed),
+        }
     }
 }
 
@@ -167,10 +191,10 @@ pub(crate) fn names(listed: &Listed) -> Vec<(String, String)> {
 pub(crate) struct Rm {
     /// Force removal of the image
     #[arg(short, long)]
-    force: bool,
+    pub(crate) force: bool,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
+    pub(crate) images: Vec<String>,
 }
 
 impl Rm {
@@ -190,10 +214,10 @@ impl Rm {
 pub(crate) struct Tag {
     /// Name or id
     #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
-    source: String,
+    pub(crate) source: String,
     /// The new name
     #[arg(value_name = "TARGET_IMAGE[:TAG]")]
-    target: Reference,
+    pub(crate) target: Reference,
 }
 
 impl Tag {
@@ -210,10 +234,10 @@ impl Tag {
 pub(crate) struct Inspect {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
+    pub(crate) images: Vec<String>,
 }
 
 impl Inspect {
@@ -230,15 +254,15 @@ impl Inspect {
 pub(crate) struct History {
     /// Only show image IDs
     #[arg(short, long)]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Don't truncate output
     #[arg(long)]
-    no_trunc: bool,
+    pub(crate) no_trunc: bool,
     /// Format of the output: table, or json (one object a line)
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = parse_format)]
-    format: Format,
+    pub(crate) format: Format,
     /// Name or id
-    image: String,
+    pub(crate) image: String,
 }
 
 impl History {

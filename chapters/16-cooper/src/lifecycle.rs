@@ -16,15 +16,15 @@ use crate::stdout::say;
 pub(crate) struct Start {
     /// Attach STDOUT/STDERR and forward signals
     #[arg(short, long)]
-    attach: bool,
+    pub(crate) attach: bool,
     /// Attach container's STDIN
     #[arg(short, long)]
-    interactive: bool,
+    pub(crate) interactive: bool,
     #[command(flatten)]
-    console: Console,
+    pub(crate) console: Console,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Start {
@@ -59,10 +59,10 @@ impl Start {
 pub(crate) struct Stop {
     /// Seconds to wait before killing the container (10 unless it says otherwise itself)
     #[arg(short = 't', long = "timeout", visible_alias = "time", value_name = "SECONDS")]
-    timeout: Option<u64>,
+    pub(crate) timeout: Option<u64>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Stop {
@@ -84,10 +84,10 @@ impl Stop {
 pub(crate) struct Kill {
     /// Signal to send to the container
     #[arg(short, long, default_value = "KILL", value_name = "SIGNAL")]
-    signal: String,
+    pub(crate) signal: String,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Kill {
@@ -102,10 +102,10 @@ impl Kill {
 pub(crate) struct Restart {
     /// Seconds to wait before killing the container (10 unless it says otherwise itself)
     #[arg(short = 't', long = "timeout", visible_alias = "time", value_name = "SECONDS")]
-    timeout: Option<u64>,
+    pub(crate) timeout: Option<u64>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Restart {
@@ -124,7 +124,7 @@ impl Restart {
 pub(crate) struct Pause {
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Pause {
@@ -138,7 +138,7 @@ impl Pause {
 pub(crate) struct Unpause {
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Unpause {
@@ -152,22 +152,22 @@ impl Unpause {
 #[command(disable_help_flag = true)]
 pub(crate) struct Update {
     #[command(flatten)]
-    resources: crate::flags::Resources,
+    pub(crate) resources: crate::flags::Resources,
     /// Restart policy to apply when a container exits
     #[arg(long, value_name = "no|on-failure[:N]|always|unless-stopped")]
-    restart: Option<containers::RestartPolicy>,
+    pub(crate) restart: Option<containers::RestartPolicy>,
     /// Publish one more port, at once if the container runs
     #[arg(long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
-    publish_add: Vec<String>,
+    pub(crate) publish_add: Vec<String>,
     /// Take back what is published of a port of the container
     #[arg(long, value_name = "PORT[/PROTOCOL]")]
-    publish_rm: Vec<String>,
+    pub(crate) publish_rm: Vec<String>,
     /// Print usage
     #[arg(long, action = clap::ArgAction::HelpShort)]
-    help: Option<bool>,
+    pub(crate) help: Option<bool>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Update {
@@ -189,10 +189,10 @@ impl Update {
 #[derive(Args, Debug)]
 pub(crate) struct Rename {
     /// Name or id
-    container: String,
+    pub(crate) container: String,
     /// Its new name
     #[arg(value_name = "NEW_NAME")]
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Rename {
@@ -208,13 +208,13 @@ impl Rename {
 pub(crate) struct Rm {
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
-    force: bool,
+    pub(crate) force: bool,
     /// Remove anonymous volumes associated with the container
     #[arg(short, long)]
-    volumes: bool,
+    pub(crate) volumes: bool,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Rm {
@@ -241,7 +241,7 @@ impl Rm {
 pub(crate) struct Wait {
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
 impl Wait {

@@ -15,36 +15,44 @@ use crate::values;
 pub(crate) struct Logs {
     /// Follow log output
     #[arg(short, long)]
-    follow: bool,
+    pub(crate) follow: bool,
     /// Show logs since timestamp (2013-01-02T13:23:37Z) or relative (42m)
     #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    pub(crate) since: Option<String>,
     /// Show logs before a timestamp (2013-01-02T13:23:37Z) or relative (42m)
     #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    pub(crate) until: Option<String>,
     /// Number of lines to show from the end of the logs
     #[arg(short = 'n', long, default_value = "all", value_name = "LINES", allow_hyphen_values = true)]
-    tail: String,
+    pub(crate) tail: String,
     /// Show timestamps
     #[arg(short, long)]
-    timestamps: bool,
+    pub(crate) timestamps: bool,
     /// Name or id
-    container: String,
+    pub(crate) container: String,
 }
 
 impl Logs {
-    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+    /// Which lines are wanted.
+    ///
+    /// # Errors
+    /// A time or a number that is none.
+    pub(crate) fn options(&self) -> anyhow::Result<LogOptions> {
         let now = Timestamp::now();
         let moment = |text: &Option<String>| {
             let read = text.as_deref().map(|text| values::moment(text, now));
             read.transpose().map_err(|e| anyhow!(e))
         };
-        let options = LogOptions {
+        Ok(LogOptions {
             follow: self.follow,
             tail: tail(&self.tail)?,
             since: moment(&self.since)?,
             until: moment(&self.until)?,
-        };
+        })
+    }
+
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let options = self.options()?;
         let engine = place.engine()?;
         let container = engine.find(&self.container)?;
         for line in engine.logs(container.id(), &options)? {

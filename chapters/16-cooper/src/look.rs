@@ -1,8 +1,10 @@
 //! `ps`, `inspect`, `port`, `top`, `diff`: what is there.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use containers::{Engine, MountKind, Status, processes};
+use containers::{MountKind, Status, processes};
 use daemon::summary::{self, Summary};
 use daemon::{Filters, words};
 use jiff::Timestamp;
@@ -19,18 +21,18 @@ use crate::table::{Format, Listing, Rows, Table, ellipsis, short_id};
 pub(crate) struct Ps {
     /// Show all containers (default shows just running)
     #[arg(short, long)]
-    all: bool,
+    pub(crate) all: bool,
     /// Show n last created containers (includes all states)
     #[arg(short = 'n', long, value_name = "N")]
-    last: Option<usize>,
+    pub(crate) last: Option<usize>,
     /// Show the latest created container (includes all states)
     #[arg(short, long)]
-    latest: bool,
+    pub(crate) latest: bool,
     /// Display total file sizes
     #[arg(short, long)]
-    size: bool,
+    pub(crate) size: bool,
     #[command(flatten)]
-    listing: Listing,
+    pub(crate) listing: Listing,
 }
 
 impl Ps {
@@ -43,10 +45,94 @@ impl Ps {
             eprintln!("cooper: container {}: {error}", id.short());
             eprintln!("hint: `cooper rm -f {}` removes it", id.short());
         }
-        let mut rows = summary::list(&engine, survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
-        rows.truncate(last.unwrap_or(usize::MAX));
-        crate::stdout::print(format_args!("{}", render_containers(&engine, &rows, self, Timestamp::now())?));
+        let mut found = summary::list(&engine, survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
+        found.truncate(last.unwrap_or(usize::MAX));
+        let now = Timestamp::now();
+        let rows = found.iter().map(|summary| {
+            // Counting takes a walk over files: only for who wants to see it.
+            let size = self.size.then(|| summary::size(&engine, &summary.container)).transpose().map_err(message)?;
+            Ok(ContainerRow::of(summary, size, now))
+        });
+        crate::stdout::print(format_args!("{}", self.render(&rows.collect::<anyhow::Result<Vec<_>>>()?, now)?));
         Ok(0)
+    }
+
+    /// The listing, of containers of whichever engine.
+    pub(crate) fn render(&self, rows: &[ContainerRow], now: Timestamp) -> anyhow::Result<String> {
+        let listing = &self.listing;
+        if listing.quiet {
+            return Ok(rows.iter().map(|row| listing.id(&row.id) + "\n").collect());
+        }
+        let mut listed = Rows::new(if self.size { &SHOWN_WITH_SIZE } else { &SHOWN }, &MORE);
+        for row in rows {
+            listed.add(row.fields(listing, now), &row.labels);
+        }
+        listed.render(&listing.format)
+    }
+}
+
+/// What `ps` shows of a container.
+#[derive(Debug)]
+pub(crate) struct ContainerRow {
+    pub(crate) id: String,
+    pub(crate) image: String,
+    pub(crate) command: String,
+    pub(crate) created: Timestamp,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// How many of the mounts are volumes.
+    pub(crate) volumes: usize,
+    pub(crate) mounts: Vec<String>,
+    pub(crate) names: String,
+    pub(crate) networks: String,
+    pub(crate) ports: String,
+    pub(crate) state: String,
+    pub(crate) status: String,
+    /// Of the files, if it was asked for.
+    pub(crate) size: Option<String>,
+}
+
+impl ContainerRow {
+    fn of(summary: &Summary, size: Option<String>, now: Timestamp) -> Self {
+        let record = summary.container.record();
+        Self {
+            id: record.id.to_string(),
+            image: record.options.image.clone(),
+            command: summary.command(),
+            created: record.created,
+            labels: record.settings.labels.clone(),
+            volumes: record.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Volume { .. })).count(),
+            mounts: summary.mounts(),
+            names: record.name.clone(),
+            networks: summary.networks(),
+            ports: summary.ports(),
+            state: summary.life.status.as_str().to_owned(),
+            status: summary.status(now),
+            size,
+        }
+    }
+
+    fn fields(&self, listing: &Listing, now: Timestamp) -> Value {
+        let whole = listing.no_trunc;
+        let cut = |text: &str, most| if whole { text.to_owned() } else { ellipsis(text, most) };
+        let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mounts: Vec<String> = self.mounts.iter().map(|name| cut(name, 15)).collect();
+        let created = self.created.to_zoned(TimeZone::system());
+        json!({
+            "Command": format!("{:?}", cut(&self.command, 20)),
+            "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
+            "ID": listing.id(&self.id),
+            "Image": self.image,
+            "Labels": labels.join(","),
+            "LocalVolumes": self.volumes.to_string(),
+            "Mounts": mounts.join(","),
+            "Names": self.names,
+            "Networks": self.networks,
+            "Ports": self.ports,
+            "RunningFor": format!("{} ago", words::duration(words::since(self.created, now))),
+            "Size": self.size.as_deref().unwrap_or("0B"),
+            "State": self.state,
+            "Status": self.status,
+        })
     }
 }
 
@@ -76,63 +162,22 @@ const MORE: [(&str, &str); 7] = [
     ("State", "STATE"),
 ];
 
-fn render_containers(engine: &Engine, rows: &[Summary], ps: &Ps, now: Timestamp) -> anyhow::Result<String> {
-    let listing = &ps.listing;
-    let id = |row: &Summary| listing.id(row.container.id().as_str());
-    if listing.quiet {
-        return Ok(rows.iter().map(|row| id(row) + "\n").collect());
-    }
-    let mut listed = Rows::new(if ps.size { &SHOWN_WITH_SIZE } else { &SHOWN }, &MORE);
-    for row in rows {
-        let mut fields = container_json(row, id(row), now, listing.no_trunc);
-        // Counting takes a walk over files: only for who wants to see it.
-        let size = ps.size.then(|| daemon::summary::size(engine, &row.container)).transpose().map_err(message)?;
-        fields["Size"] = size.unwrap_or_else(|| "0B".to_owned()).into();
-        listed.add(fields, &row.container.record().settings.labels);
-    }
-    listed.render(&listing.format)
-}
-
-fn container_json(row: &Summary, id: String, now: Timestamp, whole: bool) -> Value {
-    let record = row.container.record();
-    let labels: Vec<String> = record.settings.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let command = if whole { row.command() } else { ellipsis(&row.command(), 20) };
-    let mounts = row.mounts();
-    let volumes = record.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Volume { .. })).count();
-    let mounts: Vec<String> = mounts.iter().map(|name| if whole { name.clone() } else { ellipsis(name, 15) }).collect();
-    json!({
-        "Command": format!("{command:?}"),
-        "CreatedAt": record.created.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
-        "ID": id,
-        "Image": record.options.image,
-        "Labels": labels.join(","),
-        "LocalVolumes": volumes.to_string(),
-        "Mounts": mounts.join(","),
-        "Names": record.name,
-        "Networks": row.networks(),
-        "Ports": row.ports(),
-        "RunningFor": format!("{} ago", words::duration(words::since(record.created, now))),
-        "State": row.life.status.as_str(),
-        "Status": row.status(now),
-    })
-}
-
 /// Return low-level information on containers and images
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
     /// Only inspect objects of the given type
     #[arg(long = "type", value_enum, value_name = "TYPE")]
-    kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     /// Format of the output: json, or a template ('{{.State.Status}}')
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Names or ids
     #[arg(required = true, value_name = "NAME|ID")]
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     Container,
     Image,
     Network,
@@ -202,30 +247,36 @@ fn pretty(documents: &[Value]) -> anyhow::Result<String> {
 #[derive(Args, Debug)]
 pub(crate) struct Port {
     /// Name or id
-    container: String,
+    pub(crate) container: String,
     /// A port of the container, with or without /tcp or /udp
     #[arg(value_name = "PRIVATE_PORT[/PROTO]")]
-    port: Option<String>,
+    pub(crate) port: Option<String>,
 }
 
 impl Port {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let container = place.engine()?.find(&self.container)?;
         let life = container.life()?;
+        let ports: Vec<_> = life.ports.iter().map(|port| (summary::target_of(port), port.host().to_string())).collect();
+        self.print(&ports, life.status == Status::Running)
+    }
+
+    /// Prints those that were asked for: of each port of the container where it is published.
+    pub(crate) fn print(&self, ports: &[(String, String)], running: bool) -> anyhow::Result<u8> {
         let asked = self.port.as_ref().map(|port| match port.contains('/') {
             true => port.clone(),
             false => format!("{port}/tcp"),
         });
-        let ports = life.ports.iter().filter(|port| asked.as_ref().is_none_or(|a| *a == summary::target_of(port)));
+        let ports = ports.iter().filter(|(target, _)| asked.as_ref().is_none_or(|asked| asked == target));
         let lines: Vec<String> = ports
-            .map(|port| match asked {
-                Some(_) => port.host().to_string(),
-                None => format!("{} -> {}", summary::target_of(port), port.host()),
+            .map(|(target, host)| match asked {
+                Some(_) => host.clone(),
+                None => format!("{target} -> {host}"),
             })
             .collect();
         match (lines.is_empty(), &asked) {
             (true, Some(asked)) => bail!("no public port '{asked}' published for {}", self.container),
-            (true, None) if life.status != Status::Running => Ok(0),
+            (true, None) if !running => Ok(0),
             _ => {
                 lines.iter().for_each(|line| say!("{line}"));
                 Ok(0)
@@ -238,7 +289,7 @@ impl Port {
 #[derive(Args, Debug)]
 pub(crate) struct Top {
     /// Name or id
-    container: String,
+    pub(crate) container: String,
 }
 
 impl Top {
@@ -258,7 +309,7 @@ impl Top {
 #[derive(Args, Debug)]
 pub(crate) struct Diff {
     /// Name or id
-    container: String,
+    pub(crate) container: String,
 }
 
 impl Diff {

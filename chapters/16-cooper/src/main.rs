@@ -35,6 +35,7 @@ mod probe;
 mod reach;
 mod refused;
 mod registry;
+mod remote;
 mod run;
 mod search;
 mod stats;

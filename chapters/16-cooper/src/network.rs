@@ -53,35 +53,47 @@ impl Command {
 pub(crate) struct Create {
     /// Driver to manage the Network: bridge, or cni:PLUGIN
     #[arg(short, long, default_value = "bridge")]
-    driver: Driver,
+    pub(crate) driver: Driver,
     /// Subnet in CIDR format that represents a network segment: one of IPv4, one of IPv6
     #[arg(long)]
-    subnet: Vec<ipnet::IpNet>,
+    pub(crate) subnet: Vec<ipnet::IpNet>,
     /// Gateway for the subnet
     #[arg(long, requires = "subnet")]
-    gateway: Vec<std::net::IpAddr>,
+    pub(crate) gateway: Vec<std::net::IpAddr>,
     /// Allocate container ip from a sub-range
     #[arg(long, requires = "subnet", value_name = "CIDR")]
-    ip_range: Vec<ipnet::IpNet>,
+    pub(crate) ip_range: Vec<ipnet::IpNet>,
     /// Enable IPv6 networking
     #[arg(long)]
     ipv6: bool,
     /// Restrict external access to the network
     #[arg(long)]
-    internal: bool,
+    pub(crate) internal: bool,
     /// Set driver specific options
     #[arg(short, long, value_name = "KEY=VALUE")]
-    opt: Vec<String>,
+    pub(crate) opt: Vec<String>,
     /// Set metadata on a network
     #[arg(long, value_name = "KEY=VALUE")]
-    label: Vec<String>,
+    pub(crate) label: Vec<String>,
     /// The network's name
     #[arg(value_name = "NETWORK")]
-    name: NetworkName,
+    pub(crate) name: NetworkName,
 }
 
 impl Create {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let spec = self.spec()?;
+        let engine = place.engine()?;
+        let network = engine.networks().create(spec)?;
+        say!("{}", network.id);
+        Ok(0)
+    }
+
+    /// The network that is asked for.
+    ///
+    /// # Errors
+    /// A gateway or a range that lies in none of the subnets.
+    pub(crate) fn spec(&self) -> anyhow::Result<NetworkSpec> {
         let mut spec = NetworkSpec {
             driver: self.driver.clone(),
             ipv6: self.ipv6,
@@ -102,10 +114,7 @@ impl Create {
         if let Some(range) = ranges.first() {
             bail!("no matching subnet for range {range}");
         }
-        let engine = place.engine()?;
-        let network = engine.networks().create(spec)?;
-        say!("{}", network.id);
-        Ok(0)
+        Ok(spec)
     }
 }
 
@@ -114,17 +123,17 @@ impl Create {
 pub(crate) struct Connect {
     /// Add network-scoped alias for the container
     #[arg(long, value_name = "NAME")]
-    alias: Vec<String>,
+    pub(crate) alias: Vec<String>,
     /// IPv4 address (e.g., "172.30.100.104")
     #[arg(long, value_name = "ADDRESS")]
-    ip: Option<std::net::Ipv4Addr>,
+    pub(crate) ip: Option<std::net::Ipv4Addr>,
     /// IPv6 address (e.g., "2001:db8::33")
     #[arg(long, value_name = "ADDRESS")]
-    ip6: Option<std::net::Ipv6Addr>,
+    pub(crate) ip6: Option<std::net::Ipv6Addr>,
     /// Name or id of the network
-    network: String,
+    pub(crate) network: String,
     /// Name or id of the container
-    container: String,
+    pub(crate) container: String,
 }
 
 impl Connect {
@@ -143,11 +152,11 @@ impl Connect {
 pub(crate) struct Disconnect {
     /// Force the container to disconnect from a network: the same, for nobody is asked
     #[arg(short, long)]
-    force: bool,
+    pub(crate) force: bool,
     /// Name or id of the network
-    network: String,
+    pub(crate) network: String,
     /// Name or id of the container
-    container: String,
+    pub(crate) container: String,
 }
 
 impl Disconnect {
@@ -196,13 +205,13 @@ impl Prune {
 pub(crate) struct Inspect {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Show the rules that the firewall has for the network
     #[arg(long, conflicts_with = "format")]
-    firewall: bool,
+    pub(crate) firewall: bool,
     /// Names or ids
     #[arg(required = true, value_name = "NETWORK")]
-    networks: Vec<String>,
+    pub(crate) networks: Vec<String>,
 }
 
 impl Inspect {
@@ -225,14 +234,19 @@ impl Inspect {
 #[derive(Args, Debug)]
 pub(crate) struct Ls {
     #[command(flatten)]
-    listing: Listing,
+    pub(crate) listing: Listing,
 }
 
 impl Ls {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let filters = self.listing.filters(&daemon::network::FILTERS)?;
         let all = daemon::network::documents(&place.engine()?).map_err(message)?;
-        let shown = all.iter().filter(|network| daemon::network::passes(network, &filters));
+        let shown: Vec<_> = all.into_iter().filter(|network| daemon::network::passes(network, &filters)).collect();
+        self.print(&shown)
+    }
+
+    /// The listing of networks in the API's shape.
+    pub(crate) fn print(&self, shown: &[Value]) -> anyhow::Result<u8> {
         let mut rows = Rows::new(
             &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")],
             &[("CreatedAt", "CREATED AT"), ("IPv6", "IPV6"), ("Internal", "INTERNAL"), ("Labels", "LABELS")],
@@ -271,7 +285,7 @@ fn labels(network: &Value) -> String {
 pub(crate) struct Rm {
     /// Names or ids
     #[arg(required = true, value_name = "NETWORK")]
-    networks: Vec<String>,
+    pub(crate) networks: Vec<String>,
 }
 
 impl Rm {

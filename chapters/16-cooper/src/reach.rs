@@ -26,6 +26,17 @@ impl Reach {
         Self { tls_verify: !insecure }
     }
 
+    /// Refuses what a daemon cannot be told: whose certificates count is its own affair.
+    ///
+    /// # Errors
+    /// The flag was given.
+    pub(crate) fn refuse_elsewhere(&self) -> anyhow::Result<()> {
+        match self.tls_verify {
+            true => Ok(()),
+            false => anyhow::bail!("--tls-verify=false cannot be sent to a daemon: its own settings decide"),
+        }
+    }
+
     /// What the library is told.
     pub(crate) fn options(&self) -> Options {
         let insecure = if self.tls_verify { Vec::new() } else { vec!["*".to_owned()] };

@@ -20,14 +20,14 @@ pub(crate) struct Run {
     /// The image: a name, an id, or one that is built in (hello, host); then what to run instead of its own command
     // One list, so that whatever follows the image is the command's, also what looks like a flag of ours.
     #[arg(required = true, value_name = "IMAGE", trailing_var_arg = true)]
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// Run container in background and print container ID
     #[arg(short, long)]
-    detach: bool,
+    pub(crate) detach: bool,
     #[command(flatten)]
-    console: Console,
+    pub(crate) console: Console,
     #[command(flatten)]
-    flags: Flags,
+    pub(crate) flags: Flags,
 }
 
 /// Create a new container
@@ -38,21 +38,21 @@ pub(crate) struct Create {
     /// The image: a name, an id, or one that is built in (hello, host); then what to run instead of its own command
     // One list, so that whatever follows the image is the command's, also what looks like a flag of ours.
     #[arg(required = true, value_name = "IMAGE", trailing_var_arg = true)]
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
     #[command(flatten)]
-    flags: Flags,
+    pub(crate) flags: Flags,
 }
 
 /// Attach local standard input, output, and error streams to a running container
 #[derive(Args, Debug)]
 pub(crate) struct Attach {
     #[command(flatten)]
-    console: Console,
+    pub(crate) console: Console,
     /// Do not attach STDIN
     #[arg(long)]
-    no_stdin: bool,
+    pub(crate) no_stdin: bool,
     /// Name or id
-    container: String,
+    pub(crate) container: String,
 }
 
 /// How this terminal stands in front of a container.
@@ -124,7 +124,7 @@ impl Run {
 }
 
 /// `-a`; without it both outputs, and with `-i` the input.
-fn streams(flags: &Flags) -> Vec<AttachedStream> {
+pub(crate) fn streams(flags: &Flags) -> Vec<AttachedStream> {
     if !flags.attach.is_empty() {
         return flags.attach.clone();
     }
@@ -133,7 +133,7 @@ fn streams(flags: &Flags) -> Vec<AttachedStream> {
 }
 
 /// The outputs that are not among them.
-fn muted(streams: &[AttachedStream]) -> Vec<Stream> {
+pub(crate) fn muted(streams: &[AttachedStream]) -> Vec<Stream> {
     let outputs = [(AttachedStream::Stdout, Stream::Stdout), (AttachedStream::Stderr, Stream::Stderr)];
     outputs.into_iter().filter(|(attached, _)| !streams.contains(attached)).map(|(_, stream)| stream).collect()
 }
@@ -173,13 +173,13 @@ fn create(engine: &Engine, flags: &Flags, words: &[String], streams: &[AttachedS
     let image = acquire::image(engine, name, flags.pull)?;
     let container = engine.create(&image, CreateOptions { stdin_once, attached: streams.to_vec(), ..options })?;
     if let Some(path) = &flags.cidfile {
-        write_id(path, container.id())?;
+        write_id(path, container.id().as_str())?;
     }
     Ok(container)
 }
 
-fn write_id(path: &Path, id: &ContainerId) -> anyhow::Result<()> {
-    std::fs::write(path, id.as_str()).with_context(|| format!("write --cidfile {path:?}"))
+pub(crate) fn write_id(path: &Path, id: &str) -> anyhow::Result<()> {
+    std::fs::write(path, id).with_context(|| format!("write --cidfile {path:?}"))
 }
 
 /// Stays in front of a run until it ends or the user leaves.

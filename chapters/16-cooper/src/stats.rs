@@ -1,5 +1,6 @@
 //! `stats` and `events`: what goes on.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -25,32 +26,76 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct Stats {
     /// Show all containers (default shows just running)
     #[arg(short, long)]
-    all: bool,
+    pub(crate) all: bool,
     /// Disable streaming stats and only pull the first result
     #[arg(long)]
-    no_stream: bool,
+    pub(crate) no_stream: bool,
     /// Don't truncate output
     #[arg(long)]
-    no_trunc: bool,
+    pub(crate) no_trunc: bool,
     /// Format of the output: table, json (one object a line), or a template
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = parse_format)]
-    format: Format,
+    pub(crate) format: Format,
     /// Names or ids; all that run, if none is given
     #[arg(value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
 }
 
-/// A container, and two looks at what it uses: none where it does not run.
+/// A container, and a look at what it uses: none where it does not run.
 type Look = (Container, Option<Usage>);
+
+/// What `stats` shows of a container.
+#[derive(Debug)]
+pub(crate) struct StatsRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// None where it does not run.
+    pub(crate) figures: Option<Figures>,
+}
+
+/// What a running container uses, in bytes where nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Figures {
+    /// Percent of one cpu, since the look before.
+    pub(crate) cpu: f64,
+    pub(crate) memory: u64,
+    pub(crate) limit: u64,
+    /// Received and sent.
+    pub(crate) traffic: (u64, u64),
+    /// Read and written.
+    pub(crate) disk: (u64, u64),
+    /// How many processes and threads.
+    pub(crate) pids: u64,
+}
 
 impl Stats {
     pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let engine = place.engine()?;
         let mut before = self.look(&engine)?;
-        loop {
+        self.show(|| {
             std::thread::sleep(TICK);
             let now = self.look(&engine)?;
-            let text = self.rows(&now, &before).render(&self.format)?;
+            let rows = now.iter().map(|(container, usage)| {
+                let earlier = before.iter().find(|(other, _)| other.id() == container.id());
+                let earlier = earlier.and_then(|(_, usage)| usage.as_ref());
+                StatsRow {
+                    id: container.id().to_string(),
+                    name: container.name().to_owned(),
+                    labels: container.record().settings.labels.clone(),
+                    figures: usage.as_ref().map(|usage| Figures::of(usage, earlier)),
+                }
+            });
+            let rows = rows.collect();
+            before = now;
+            Ok(rows)
+        })
+    }
+
+    /// Prints what `next` finds, once or again and again. It takes its time itself.
+    pub(crate) fn show(&self, mut next: impl FnMut() -> anyhow::Result<Vec<StatsRow>>) -> anyhow::Result<u8> {
+        loop {
+            let text = self.rows(&next()?).render(&self.format)?;
             if self.no_stream {
                 crate::stdout::print(format_args!("{text}"));
                 return Ok(0);
@@ -58,7 +103,6 @@ impl Stats {
             // The screen is cleared only where there is one: whoever reads a pipe wants lines.
             let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
             crate::stdout::print(format_args!("{clear}{text}"));
-            before = now;
         }
     }
 
@@ -79,7 +123,7 @@ impl Stats {
         containers.into_iter().map(look).collect()
     }
 
-    fn rows(&self, now: &[Look], before: &[Look]) -> Rows {
+    fn rows(&self, found: &[StatsRow]) -> Rows {
         let mut rows = Rows::new(
             &[
                 ("ID", "CONTAINER ID"),
@@ -93,36 +137,46 @@ impl Stats {
             ],
             &[("Container", "CONTAINER")],
         );
-        for (container, usage) in now {
-            let id = container.id().as_str();
-            let id = if self.no_trunc { id.to_owned() } else { short_id(id) };
-            let earlier = before.iter().find(|(other, _)| other.id() == container.id()).and_then(|(_, it)| it.as_ref());
-            let mut row = row(usage.as_ref(), earlier);
-            row["Container"] =
-                self.containers.iter().find(|name| *name == container.name()).unwrap_or(&id).as_str().into();
+        for found in found {
+            let id = if self.no_trunc { found.id.clone() } else { short_id(&found.id) };
+            let mut row = row(found.figures.as_ref());
+            row["Container"] = self.containers.iter().find(|name| **name == found.name).unwrap_or(&id).as_str().into();
             row["ID"] = id.into();
-            row["Name"] = container.name().into();
-            rows.add(row, &container.record().settings.labels);
+            row["Name"] = found.name.as_str().into();
+            rows.add(row, &found.labels);
         }
         rows
     }
 }
 
-/// What one look, and the one before, say; dashes where there is nothing to look at.
-fn row(usage: Option<&Usage>, before: Option<&Usage>) -> Value {
-    let Some(usage) = usage else {
+impl Figures {
+    fn of(usage: &Usage, before: Option<&Usage>) -> Self {
+        Self {
+            cpu: before.map_or(0.0, |before| usage.cpu_percent(before)),
+            memory: usage.memory(),
+            limit: usage.memory_limit,
+            traffic: usage.traffic(),
+            disk: usage.disk(),
+            pids: usage.counted.pids.current,
+        }
+    }
+}
+
+/// The cells; dashes where there is nothing to look at.
+fn row(figures: Option<&Figures>) -> Value {
+    let Some(it) = figures else {
         return json!({ "CPUPerc": "--", "MemUsage": "-- / --", "MemPerc": "--", "NetIO": "-- / --",
                        "BlockIO": "-- / --", "PIDs": "--" });
     };
     let percent = |part: f64| format!("{part:.2}%");
     let pair = |(one, other): (u64, u64)| format!("{} / {}", words::size(one), words::size(other));
     json!({
-        "CPUPerc": percent(before.map_or(0.0, |before| usage.cpu_percent(before))),
-        "MemUsage": format!("{} / {}", words::binary_size(usage.memory()), words::binary_size(usage.memory_limit)),
-        "MemPerc": percent(usage.memory() as f64 / usage.memory_limit.max(1) as f64 * 100.0),
-        "NetIO": pair(usage.traffic()),
-        "BlockIO": pair(usage.disk()),
-        "PIDs": usage.counted.pids.current.to_string(),
+        "CPUPerc": percent(it.cpu),
+        "MemUsage": format!("{} / {}", words::binary_size(it.memory), words::binary_size(it.limit)),
+        "MemPerc": percent(it.memory as f64 / it.limit.max(1) as f64 * 100.0),
+        "NetIO": pair(it.traffic),
+        "BlockIO": pair(it.disk),
+        "PIDs": it.pids.to_string(),
     })
 }
 
@@ -131,19 +185,23 @@ fn row(usage: Option<&Usage>, before: Option<&Usage>) -> Value {
 pub(crate) struct Events {
     /// Show all events created since timestamp (2013-01-02T13:23:37Z) or relative (42m)
     #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    pub(crate) since: Option<String>,
     /// Stream events until this timestamp
     #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    pub(crate) until: Option<String>,
     #[command(flatten)]
-    filter: Filtered,
+    pub(crate) filter: Filtered,
     /// Format of the output: json (one object a line), or a template
     #[arg(long, value_name = "FORMAT", value_parser = crate::look::json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
 }
 
 impl Events {
-    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+    /// When.
+    ///
+    /// # Errors
+    /// A time that is none; an end before the beginning.
+    pub(crate) fn options(&self) -> anyhow::Result<EventOptions> {
         let now = Timestamp::now();
         let moment = |text: &Option<String>| {
             let read = text.as_deref().map(|text| values::moment(text, now));
@@ -155,15 +213,26 @@ impl Events {
         {
             bail!("--since is later than --until");
         }
+        Ok(options)
+    }
+
+    /// Prints an event, of whichever engine.
+    pub(crate) fn print(&self, event: &Event) -> anyhow::Result<()> {
+        match &self.format {
+            Some(format) => say!("{}", format.document(&daemon::events::document(event))?),
+            None => say!("{}", line(event)),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn run(&self, place: &Place) -> anyhow::Result<u8> {
+        let options = self.options()?;
         let filters = self.filter.filters(&daemon::events::FILTERS)?;
         let mut events = place.engine()?.events().follow(options)?;
         loop {
             match events.within(Duration::from_secs(3600))? {
                 Next::End => return Ok(0),
-                Next::Event(event) if daemon::events::passes(&event, &filters) => match &self.format {
-                    Some(format) => say!("{}", format.document(&daemon::events::document(&event))?),
-                    None => say!("{}", line(&event)),
-                },
+                Next::Event(event) if daemon::events::passes(&event, &filters) => self.print(&event)?,
                 Next::Event(_) | Next::Quiet => {}
             }
         }
@@ -195,6 +264,6 @@ mod tests {
 
     #[test]
     fn what_does_not_run_has_dashes() {
-        assert_eq!(row(None, None)["MemUsage"], "-- / --");
+        assert_eq!(row(None)["MemUsage"], "-- / --");
     }
 }

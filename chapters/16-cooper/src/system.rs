@@ -51,7 +51,7 @@ impl Command {
 pub(crate) struct Info {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
 }
 
 impl Info {
@@ -83,6 +83,11 @@ impl Info {
         ];
         let mut facts = serde_json::Map::from_iter(facts.map(|(name, value)| (name.to_owned(), value)));
         facts.insert("Total Memory".to_owned(), json!(words::size(memory_total())));
+        self.print(facts)
+    }
+
+    /// Prints what is known of an engine, whichever it is.
+    pub(crate) fn print(&self, facts: serde_json::Map<String, Value>) -> anyhow::Result<u8> {
         match &self.format {
             Some(format) => say!("{}", format.document(&Value::Object(facts))?),
             None => facts.iter().for_each(|(name, value)| match value {
@@ -153,25 +158,32 @@ impl Boot {
 pub(crate) struct Version {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
 }
 
 impl Version {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
-        let version = env!("CARGO_PKG_VERSION");
-        let (api, kernel) = (daemon::system::API_VERSION, kernel_release());
-        let platform = format!("linux/{}", architecture());
+        let facts = own_version();
         match &self.format {
-            Some(format) => {
-                let facts =
-                    json!({ "Version": version, "ApiVersion": api, "Os/Arch": platform, "KernelVersion": kernel });
-                say!("{}", format.document(&facts)?);
-            }
-            None => say!(
-                "Cooper:\n Version:           {version}\n API version:       {api}\n OS/Arch:           {platform}\n \
-                 Kernel:            {kernel}"
-            ),
+            Some(format) => say!("{}", format.document(&facts)?),
+            None => say!("Cooper:\n{}", version_lines(&facts)),
         }
         Ok(0)
     }
+}
+
+/// What this program is.
+pub(crate) fn own_version() -> Value {
+    json!({ "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": daemon::system::API_VERSION,
+            "Os/Arch": format!("linux/{}", architecture()), "KernelVersion": kernel_release() })
+}
+
+/// The same in lines.
+pub(crate) fn version_lines(facts: &Value) -> String {
+    let lines =
+        [("Version", "Version"), ("API version", "ApiVersion"), ("OS/Arch", "Os/Arch"), ("Kernel", "KernelVersion")];
+    let line = |(title, name): (&str, &str)| {
+        format!(" {:<18} {}", format!("{title}:"), facts[name].as_str().unwrap_or_default())
+    };
+    lines.map(line).join("\n")
 }

@@ -25,18 +25,18 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 pub(crate) struct Pull {
     /// Suppress verbose output
     #[arg(short, long)]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Download all tagged images in the repository
     #[arg(short, long)]
-    all_tags: bool,
+    pub(crate) all_tags: bool,
     /// The machine that the image is for: OS/ARCHITECTURE[/VARIANT]
     #[arg(long, value_name = "PLATFORM")]
-    platform: Option<Platform>,
+    pub(crate) platform: Option<Platform>,
     #[command(flatten)]
-    reach: Reach,
+    pub(crate) reach: Reach,
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
-    image: Reference,
+    pub(crate) image: Reference,
 }
 
 impl Pull {
@@ -77,15 +77,15 @@ impl Pull {
 pub(crate) struct Push {
     /// Suppress verbose output
     #[arg(short, long)]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Push all tags of an image to the repository
     #[arg(short, long)]
-    all_tags: bool,
+    pub(crate) all_tags: bool,
     #[command(flatten)]
-    reach: Reach,
+    pub(crate) reach: Reach,
     /// The image; its name says where to
     #[arg(value_name = "NAME[:TAG]")]
-    image: Reference,
+    pub(crate) image: Reference,
 }
 
 impl Push {

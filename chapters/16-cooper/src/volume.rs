@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use containers::VolumeRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Place;
 use crate::failure::each;
@@ -45,16 +45,16 @@ impl Command {
 pub(crate) struct Create {
     /// Specify volume driver name
     #[arg(short, long, default_value = containers::LOCAL)]
-    driver: String,
+    pub(crate) driver: String,
     /// Set driver specific options
     #[arg(short, long = "opt", value_name = "NAME=VALUE")]
-    options: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// Set metadata for a volume
     #[arg(long, value_name = "KEY=VALUE")]
-    label: Vec<String>,
+    pub(crate) label: Vec<String>,
     /// The volume's name; a random one if none is given
     #[arg(value_name = "VOLUME")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 impl Create {
@@ -76,10 +76,10 @@ impl Create {
 pub(crate) struct Inspect {
     /// Format of the output: json, or a template
     #[arg(short, long, value_name = "FORMAT", value_parser = json_only)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// Names
     #[arg(required = true, value_name = "VOLUME")]
-    volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
 }
 
 impl Inspect {
@@ -95,25 +95,30 @@ impl Inspect {
 #[derive(Args, Debug)]
 pub(crate) struct Ls {
     #[command(flatten)]
-    listing: Listing,
+    pub(crate) listing: Listing,
 }
 
 impl Ls {
     fn run(&self, place: &Place) -> anyhow::Result<u8> {
         let filters = self.listing.filters(&daemon::volume::FILTERS)?;
         let engine = place.engine()?;
+        let shown = engine.volumes().list()?.into_iter().filter(|v| daemon::volume::passes(v, &filters));
+        self.print(&shown.map(|volume| daemon::volume::document(&engine, &volume)).collect::<Vec<_>>())
+    }
+
+    /// The listing of volumes in the API's shape.
+    pub(crate) fn print(&self, shown: &[Value]) -> anyhow::Result<u8> {
         let mut rows = Rows::new(
             &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")],
             &[("Mountpoint", "MOUNTPOINT"), ("Scope", "SCOPE")],
         );
-        for volume in engine.volumes().list()?.into_iter().filter(|v| daemon::volume::passes(v, &filters)) {
+        for volume in shown {
             if self.listing.quiet {
-                say!("{}", volume.name);
+                say!("{}", volume["Name"].as_str().unwrap_or_default());
                 continue;
             }
-            let mountpoint = engine.volumes().mount_point(&volume);
-            let fields =
-                json!({ "Driver": volume.driver, "Mountpoint": mountpoint, "Name": volume.name, "Scope": "local" });
+            let fields = json!({ "Driver": volume["Driver"], "Mountpoint": volume["Mountpoint"], "Name": volume["Name"],
+                                 "Scope": volume["Scope"] });
             rows.add(fields, &std::collections::BTreeMap::new());
         }
         if !self.listing.quiet {
@@ -128,7 +133,7 @@ impl Ls {
 pub(crate) struct Rm {
     /// Names
     #[arg(required = true, value_name = "VOLUME")]
-    volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
 }
 
 impl Rm {

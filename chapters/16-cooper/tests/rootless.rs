@@ -123,3 +123,29 @@ fn the_doctors_findings_are_json_too() {
     let kernel = &findings[0];
     assert_eq!((&kernel["what"], &kernel["grade"]), (&"kernel".into(), &"good".into()), "{findings}");
 }
+
+#[test]
+fn an_ordinary_user_s_containers_share_memory_too() {
+    if !learner_is_there() || !needs::program("newuidmap") {
+        return;
+    }
+    let root = open_directory();
+    let cooper = |words: &[&str]| {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "learner", "--", env!("CARGO_BIN_EXE_cooper"), "--root"]).arg(root.path().join("store"));
+        text(&command.args(words).current_dir(root.path()).output().unwrap())
+    };
+    let lender = ["run", "-d", "--name", "lender", "--network", "none", "--ipc", "shareable", "host", "sh", "-c"];
+    cooper(&[&lender[..], &["echo lent > /dev/shm/lent; readlink /proc/self/ns/ipc; exec sleep 1000"]].concat());
+    let join = ["run", "--rm", "--network", "none", "--ipc", "container:lender", "host", "sh", "-c"];
+    let wait = "until test -s /dev/shm/lent; do sleep 0.1; done; cat /dev/shm/lent; readlink /proc/self/ns/ipc";
+    let joined = cooper(&[&join[..], &[wait]].concat());
+    let theirs = cooper(&["logs", "lender"]);
+    assert!(theirs.starts_with("ipc:["), "{theirs}");
+    assert_eq!(joined, format!("lent\n{theirs}"));
+    cooper(&["stop", "-t", "0", "lender"]);
+    let late = cooper(&[&join[..], &["true"]].concat());
+    assert!(late.contains("it does not run, and so has no namespaces to join"), "{late}");
+    cooper(&["rm", "-f", "lender"]);
+    clean_up(root.path());
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use cgroups::Controller;
@@ -27,6 +27,7 @@ use crate::framing::Stream;
 use crate::id::ContainerId;
 use crate::paths::INIT_FILE;
 use crate::record::{Container, Life, Status};
+use crate::sharing::Places;
 use crate::sockets;
 use crate::spec::Plan;
 use crate::stack::Stack;
@@ -63,7 +64,8 @@ pub(super) fn launch(
 ) -> Result<Launched> {
     let mut mounts = engine.lend_volumes(container)?;
     let _until_it_is_made = engine.mount_parts(container.id(), &mut mounts)?;
-    let spec = plan(engine, container, &mounts)?;
+    let places = container.record().options.sharing.places(engine)?;
+    let spec = plan(engine, container, &mounts, places)?;
     write_spec(container, &spec)?;
     engine.note_cgroup(container)?;
     if container.record().stacking == Stacking::Overlay {
@@ -73,27 +75,26 @@ pub(super) fn launch(
         write_init(container)?;
     }
 
-    let run = container.run_directory();
-    let listeners = (sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?);
-    let kept = container.record().options.log.retention()?;
-    let journal = kept.map(|kept| Journal::open(&container.log_file(), kept)).transpose()?;
+    let listeners = listeners(container)?;
+    let journal = journal(container)?;
     let (stdio, mut streams) = streams(container, size)?;
 
     let switchboard = Switchboard::of(engine, container.id());
     let mut wiring = Wiring::new(switchboard.clone());
     let mut on_namespaces = |pid: Pid| wire(engine, container, pid, &mut wiring).map_err(Into::into);
     let (root, keeper) = Stack::of(container, engine.snapshots()).source()?;
-    let created = runtime::create(Create {
+    let mut created = runtime::create(Create {
         id: container.id().as_str(),
         spec: &spec,
         bundle: &container.directory(),
         root,
         stdio,
         state: &engine.runtime(),
+        mounts: places.joined_mounts()?,
         on_namespaces: Some(&mut on_namespaces),
         options: CreateOptions::default(),
-    });
-    let mut created = created.map_err(|error| because(error, container))?;
+    })
+    .map_err(|error| because(error, container))?;
     streams.take_terminal(created.console.take(), container)?;
     let mut services: Vec<Box<dyn Service>> = Vec::new();
     services.extend(wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>));
@@ -116,8 +117,20 @@ pub(super) fn launch(
     Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings })
 }
 
+/// Where clients attach, and where they ask for something.
+fn listeners(container: &Container) -> Result<(UnixListener, UnixListener)> {
+    let run = container.run_directory();
+    Ok((sockets::listen(&run, ATTACH)?, sockets::listen(&run, CONTROL)?))
+}
+
+/// Where its output is kept, if it is.
+fn journal(container: &Container) -> Result<Option<Journal>> {
+    let kept = container.record().options.log.retention()?;
+    Ok(kept.map(|kept| Journal::open(&container.log_file(), kept)).transpose()?)
+}
+
 /// The container's spec, with its user looked up in its own files as they are now.
-fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result<Spec> {
+fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint], places: Places) -> Result<Spec> {
     let record = container.record();
     let stack = Stack::of(container, engine.snapshots());
     let user = stack.look(|root| user::resolve(root, &record.settings.user, &record.options.groups))?;
@@ -135,7 +148,7 @@ fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint]) -> Result
         rootless,
         can_limit,
         obtainable: privileges::CapSet::obtainable(),
-        places: record.options.sharing.places(engine)?,
+        places,
         devices: &devices,
         disks: devices::disks(&record.options.resources)?,
         kernel: kernel(),

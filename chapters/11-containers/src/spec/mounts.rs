@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Plan;
 use crate::error::Result;
 use crate::networking::NetworkMode;
+use crate::sharing::Ipc;
 use crate::volumes::{MountKind, MountPoint};
 
 /// `--shm-size` when it is not given, bytes.
@@ -81,7 +82,6 @@ fn bind(source: &Path, target: &Path, options: &[&str]) -> Value {
 }
 
 fn kernel_file_systems(plan: &Plan<'_>) -> Vec<Value> {
-    let shm = format!("size={}", plan.options.shm_size.unwrap_or(SHM));
     let privileged = plan.options.security.privileged;
     let access = if privileged { "rw" } else { "ro" };
     let mut mounts = vec![
@@ -91,14 +91,10 @@ fn kernel_file_systems(plan: &Plan<'_>) -> Vec<Value> {
         // gid 5 is the group `tty` wherever there is one: its terminals can be written to with write(1).
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
                 "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] }),
-        match plan.places.shared_memory() {
-            None => json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-                            "options": ["nosuid", "noexec", "nodev", "mode=1777", shm] }),
-            Some(source) => bind(&source, Path::new("/dev/shm"), &["bind", "rprivate", "nosuid", "noexec", "nodev"]),
-        },
         json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
                 "options": ["nosuid", "noexec", "nodev"] }),
     ];
+    mounts.extend(shared_memory(plan));
     // A sysfs shows a network namespace, and the kernel gives one only to who owns that. Rootless on
     // the host's network we do not, and take the host's mount as it is.
     if plan.rootless && plan.options.network.mode == NetworkMode::Host {
@@ -111,4 +107,18 @@ fn kernel_file_systems(plan: &Plan<'_>) -> Vec<Value> {
                             "options": ["nosuid", "noexec", "nodev", access] }));
     }
     mounts
+}
+
+/// `/dev/shm`: the container's own, or that of whom it shares with, or none.
+fn shared_memory(plan: &Plan<'_>) -> Option<Value> {
+    let attributes = ["bind", "rprivate", "nosuid", "noexec", "nodev"];
+    match (&plan.options.sharing.ipc, plan.places.shared_memory()) {
+        (Ipc::NoSharedMemory, _) => None,
+        (_, Some(source)) => Some(bind(&source, Path::new("/dev/shm"), &attributes)),
+        (_, None) => {
+            let size = format!("size={}", plan.options.shm_size.unwrap_or(SHM));
+            Some(json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                         "options": ["nosuid", "noexec", "nodev", "mode=1777", size] }))
+        }
+    }
 }

@@ -46,6 +46,7 @@ fn make(
         root,
         stdio,
         state,
+        mounts: Vec::new(),
         on_namespaces: None,
         options: CreateOptions {
             preserve: wanted.preserve_fds + listening,
