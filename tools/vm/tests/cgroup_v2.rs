@@ -87,6 +87,8 @@ cooper run -d --name server -p 8081:80 host sh -c 'while :; do printf "HTTP/1.0 
 until wget -qO- http://127.0.0.1:8081/ 2>/dev/null; do sleep 0.2; done
 cooper exec server cat /proc/self/cgroup
 cooper rm -f server
+# Its cable, and with the last cable the bridge, go when everybody knows of its end.
+n=0; while ls /sys/class/net | grep -q ^co- && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
 echo --- left
 ls /sys/fs/cgroup | grep cooper
 ls /sys/class/net
