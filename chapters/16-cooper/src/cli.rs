@@ -7,6 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use containers::{Engine, Paths};
 
 use crate::failure::{Blame, NoNamespace};
+use crate::later::Later;
 use crate::{
     archive, build, compose, container, daemon, image, look, map, network, probe, registry, search, stats, system,
     transfer, volume,
@@ -97,40 +98,40 @@ pub(crate) enum Command {
     #[command(flatten)]
     OnContainers(container::Shared),
     /// Return low-level information on containers and images
-    Inspect(look::Inspect),
+    Inspect(Later<look::Inspect>),
     /// Get real time events from the engine
-    Events(stats::Events),
+    Events(Later<stats::Events>),
     /// Show a container's namespaces, mounts, control group and network, as text or as a picture
-    Map(map::Map),
+    Map(Later<map::Map>),
     /// Build an image from a Dockerfile
-    Build(build::Build),
+    Build(Later<build::Build>),
     /// Download an image from a registry
-    Pull(transfer::Pull),
+    Pull(Later<transfer::Pull>),
     /// Upload an image to a registry
-    Push(transfer::Push),
+    Push(Later<transfer::Push>),
     /// Authenticate to a registry
-    Login(transfer::Login),
+    Login(Later<transfer::Login>),
     /// Log out from a registry
-    Logout(transfer::Logout),
+    Logout(Later<transfer::Logout>),
     /// Search a registry for images
-    Search(search::Search),
+    Search(Later<search::Search>),
     /// Look at manifests in a registry
     #[command(subcommand)]
     Manifest(search::Manifest),
     /// List images
-    Images(image::Ls),
+    Images(Later<image::Ls>),
     /// Remove one or more images
-    Rmi(image::Rm),
+    Rmi(Later<image::Rm>),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
-    Tag(image::Tag),
+    Tag(Later<image::Tag>),
     /// Show the history of an image
-    History(image::History),
+    History(Later<image::History>),
     /// Save one or more images to a tar archive
-    Save(archive::Save),
+    Save(Later<archive::Save>),
     /// Load an image from a tar archive or STDIN
-    Load(archive::Load),
+    Load(Later<archive::Load>),
     /// Import the contents from a tarball to create a filesystem image
-    Import(archive::Import),
+    Import(Later<archive::Import>),
     /// Manage containers
     #[command(subcommand)]
     Container(container::Command),
@@ -147,18 +148,18 @@ pub(crate) enum Command {
     #[command(subcommand)]
     System(system::Command),
     /// Display system-wide information
-    Info(system::Info),
+    Info(Later<system::Info>),
     /// Show the version information
-    Version(system::Version),
+    Version(Later<system::Version>),
     /// Show what a process can see of its confinement, in a new container of an image or in a running one
-    Probe(Box<probe::Probe>),
+    Probe(Later<probe::Probe>),
     /// Serve images to others
     #[command(subcommand)]
     Registry(registry::Command),
     /// Serve Docker's Engine API on a unix socket
-    Daemon(daemon::Daemon),
+    Daemon(Later<daemon::Daemon>),
     /// Run the services of a compose file
-    Compose(compose::Compose),
+    Compose(Later<compose::Compose>),
 }
 
 impl Cli {

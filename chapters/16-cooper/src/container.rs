@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::cli::Place;
+use crate::later::Later;
 use crate::look::{json_only, print_documents};
 use crate::table::Format;
 use crate::{archive, copy, disk, exec, lifecycle, logs, look, run, stats};
@@ -11,52 +12,52 @@ use crate::{archive, copy, disk, exec, lifecycle, logs, look, run, stats};
 #[derive(Subcommand, Debug)]
 pub(crate) enum Shared {
     /// Create and run a new container from an image
-    Run(Box<run::Run>),
+    Run(Later<run::Run>),
     /// Create a new container
-    Create(Box<run::Create>),
+    Create(Later<run::Create>),
     /// Start one or more stopped containers
-    Start(lifecycle::Start),
+    Start(Later<lifecycle::Start>),
     /// Stop one or more running containers
-    Stop(lifecycle::Stop),
+    Stop(Later<lifecycle::Stop>),
     /// Kill one or more running containers
-    Kill(lifecycle::Kill),
+    Kill(Later<lifecycle::Kill>),
     /// Restart one or more containers
-    Restart(lifecycle::Restart),
+    Restart(Later<lifecycle::Restart>),
     /// Pause all processes within one or more containers
-    Pause(lifecycle::Pause),
+    Pause(Later<lifecycle::Pause>),
     /// Unpause all processes within one or more containers
-    Unpause(lifecycle::Unpause),
+    Unpause(Later<lifecycle::Unpause>),
     /// Update configuration of one or more containers
-    Update(Box<lifecycle::Update>),
+    Update(Later<lifecycle::Update>),
     /// Rename a container
-    Rename(lifecycle::Rename),
+    Rename(Later<lifecycle::Rename>),
     /// Remove one or more containers
     #[command(visible_alias = "remove")]
-    Rm(lifecycle::Rm),
+    Rm(Later<lifecycle::Rm>),
     /// Block until one or more containers stop, then print their exit codes
-    Wait(lifecycle::Wait),
+    Wait(Later<lifecycle::Wait>),
     /// Attach local standard input, output, and error streams to a running container
-    Attach(run::Attach),
+    Attach(Later<run::Attach>),
     /// Execute a command in a running container
-    Exec(exec::Exec),
+    Exec(Later<exec::Exec>),
     /// Copy files/folders between a container and the local filesystem
-    Cp(copy::Cp),
+    Cp(Later<copy::Cp>),
     /// List containers
-    Ps(look::Ps),
+    Ps(Later<look::Ps>),
     /// Fetch the logs of a container
-    Logs(logs::Logs),
+    Logs(Later<logs::Logs>),
     /// List port mappings or a specific mapping for the container
-    Port(look::Port),
+    Port(Later<look::Port>),
     /// Display the running processes of a container
-    Top(look::Top),
+    Top(Later<look::Top>),
     /// Display a live stream of container(s) resource usage statistics
-    Stats(stats::Stats),
+    Stats(Later<stats::Stats>),
     /// Inspect changes to files or directories on a container's filesystem
-    Diff(look::Diff),
+    Diff(Later<look::Diff>),
     /// Export a container's filesystem as a tar archive
-    Export(archive::Export),
+    Export(Later<archive::Export>),
     /// Create a new image from a container's changes
-    Commit(archive::Commit),
+    Commit(Later<archive::Commit>),
 }
 
 impl Shared {
@@ -97,11 +98,11 @@ pub(crate) enum Command {
     Shared(Shared),
     /// List containers
     #[command(visible_alias = "list")]
-    Ls(look::Ps),
+    Ls(Later<look::Ps>),
     /// Display detailed information on one or more containers
-    Inspect(Inspect),
+    Inspect(Later<Inspect>),
     /// Remove all stopped containers
-    Prune(disk::PruneContainers),
+    Prune(Later<disk::PruneContainers>),
 }
 
 impl Command {

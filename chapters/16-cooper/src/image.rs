@@ -17,6 +17,7 @@ use crate::disk;
 use crate::explore;
 use crate::failure::each;
 use crate::flags::Pull;
+use crate::later::Later;
 use crate::look::{json_only, message, print_documents};
 use crate::stdout::say;
 use crate::table::{Format, Listing, Rows, ellipsis, parse_format};
@@ -27,34 +28,34 @@ use crate::transfer;
 pub(crate) enum Command {
     /// List images
     #[command(visible_alias = "list")]
-    Ls(Ls),
+    Ls(Later<Ls>),
     /// Remove one or more images
     #[command(visible_alias = "remove")]
-    Rm(Rm),
+    Rm(Later<Rm>),
     /// Build an image from a Dockerfile
-    Build(crate::build::Build),
+    Build(Later<crate::build::Build>),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
-    Tag(Tag),
+    Tag(Later<Tag>),
     /// Display detailed information on one or more images
-    Inspect(Inspect),
+    Inspect(Later<Inspect>),
     /// Show the history of an image
-    History(History),
+    History(Later<History>),
     /// Save one or more images to a tar archive
-    Save(archive::Save),
+    Save(Later<archive::Save>),
     /// Load an image from a tar archive or STDIN
-    Load(archive::Load),
+    Load(Later<archive::Load>),
     /// Import the contents from a tarball to create a filesystem image
-    Import(archive::Import),
+    Import(Later<archive::Import>),
     /// Remove unused images
-    Prune(disk::PruneImages),
+    Prune(Later<disk::PruneImages>),
     /// Show what each layer of an image adds, changes and hides, and what is wasted
-    Tree(anatomy::Tree),
+    Tree(Later<anatomy::Tree>),
     /// Walk through the layers of an image in the terminal
-    Explore(explore::Explore),
+    Explore(Later<explore::Explore>),
     /// Download an image from a registry
-    Pull(transfer::Pull),
+    Pull(Later<transfer::Pull>),
     /// Upload an image to a registry
-    Push(transfer::Push),
+    Push(Later<transfer::Push>),
 }
 
 impl Command {

@@ -21,6 +21,7 @@ mod failure;
 mod flags;
 mod hints;
 mod image;
+mod later;
 mod lifecycle;
 mod logs;
 mod look;

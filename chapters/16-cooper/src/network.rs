@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Place;
 use crate::failure::each;
+use crate::later::Later;
 use crate::look::{json_only, message, print_documents};
 use crate::stdout::say;
 use crate::table::{Filtered, Format, Listing, Rows};
@@ -17,21 +18,21 @@ use crate::values;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Connect a container to a network
-    Connect(Connect),
+    Connect(Later<Connect>),
     /// Create a network
-    Create(Create),
+    Create(Later<Create>),
     /// Disconnect a container from a network
-    Disconnect(Disconnect),
+    Disconnect(Later<Disconnect>),
     /// Display detailed information on one or more networks
-    Inspect(Inspect),
+    Inspect(Later<Inspect>),
     /// List networks
     #[command(visible_alias = "list")]
-    Ls(Ls),
+    Ls(Later<Ls>),
     /// Remove all unused networks
-    Prune(Prune),
+    Prune(Later<Prune>),
     /// Remove one or more networks
     #[command(visible_alias = "remove")]
-    Rm(Rm),
+    Rm(Later<Rm>),
 }
 
 impl Command {

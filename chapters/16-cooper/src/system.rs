@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::check;
 use crate::cli::Place;
 use crate::disk;
+use crate::later::Later;
 use crate::look::{json_only, message};
 use crate::stdout::say;
 use crate::table::Format;
@@ -17,19 +18,19 @@ use crate::table::Format;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Display system-wide information
-    Info(Info),
+    Info(Later<Info>),
     /// Say what this machine can run, and the remedy for what it cannot
-    Doctor(Doctor),
+    Doctor(Later<Doctor>),
     /// Show disk usage
-    Df(disk::Df),
+    Df(Later<disk::Df>),
     /// Compare every stored byte with its name, and heal what is damaged
-    Check(check::Check),
+    Check(Later<check::Check>),
     /// Remove stopped containers, unused networks, and whatever a crash left behind
-    Prune(disk::Prune),
+    Prune(Later<disk::Prune>),
     /// Start the containers whose restart policy wants them to run
-    Boot(Boot),
+    Boot(Later<Boot>),
     /// Get real time events from the engine
-    Events(crate::stats::Events),
+    Events(Later<crate::stats::Events>),
 }
 
 impl Command {

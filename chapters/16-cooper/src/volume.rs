@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Place;
 use crate::failure::each;
+use crate::later::Later;
 use crate::look::{json_only, print_documents};
 use crate::stdout::say;
 use crate::table::{Format, Listing, Rows};
@@ -15,17 +16,17 @@ use crate::values;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Create a volume
-    Create(Create),
+    Create(Later<Create>),
     /// Display detailed information on one or more volumes
-    Inspect(Inspect),
+    Inspect(Later<Inspect>),
     /// List volumes
     #[command(visible_alias = "list")]
-    Ls(Ls),
+    Ls(Later<Ls>),
     /// Remove unused local volumes
-    Prune(crate::disk::PruneVolumes),
+    Prune(Later<crate::disk::PruneVolumes>),
     /// Remove one or more volumes
     #[command(visible_alias = "remove")]
-    Rm(Rm),
+    Rm(Later<Rm>),
 }
 
 impl Command {

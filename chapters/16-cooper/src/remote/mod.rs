@@ -42,8 +42,8 @@ pub(crate) fn send(command: &Command, place: &Place, address: &str) -> anyhow::R
         Command::OnContainers(command) => on_containers(command, &far()?),
         Command::Container(container::Command::Shared(command)) => on_containers(command, &far()?),
         Command::Container(container::Command::Ls(command)) => command.send(&far()?),
-        Command::Container(container::Command::Inspect(container::Inspect { format, containers })) => {
-            look::inspect(&far()?, containers, format.as_ref(), &[Kind::Container])
+        Command::Container(container::Command::Inspect(command)) => {
+            look::inspect(&far()?, &command.containers, command.format.as_ref(), &[Kind::Container])
         }
         Command::Inspect(command) => command.send(&far()?),
         Command::Events(command) | Command::System(system::Command::Events(command)) => command.send(&far()?),
@@ -54,8 +54,8 @@ pub(crate) fn send(command: &Command, place: &Place, address: &str) -> anyhow::R
         Command::Images(command) | Command::Image(image::Command::Ls(command)) => command.send(&far()?),
         Command::Rmi(command) | Command::Image(image::Command::Rm(command)) => command.send(&far()?),
         Command::Tag(command) | Command::Image(image::Command::Tag(command)) => command.send(&far()?),
-        Command::Image(image::Command::Inspect(image::Inspect { format, images })) => {
-            look::inspect(&far()?, images, format.as_ref(), &[Kind::Image])
+        Command::Image(image::Command::Inspect(command)) => {
+            look::inspect(&far()?, &command.images, command.format.as_ref(), &[Kind::Image])
         }
         Command::Network(command) => on_networks(command, &far()?),
         Command::Volume(command) => on_volumes(command, &far()?),
