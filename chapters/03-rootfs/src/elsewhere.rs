@@ -31,17 +31,25 @@ use crate::root::Root;
 /// # References
 /// setns(2), open_tree(2)
 pub fn mount_of(theirs: &NamespaceFd, path: &Path) -> Result<DetachedMount, CallError> {
-    let (taken, thread) = std::thread::scope(|scope| {
-        let apart = scope.spawn(|| (take(theirs, path), rustix::thread::gettid()));
-        // A thread of ours that panicked has a bug; there is nothing to tell that its message did not.
-        apart.join().map_err(|_| CallError::refused("take", path.display(), "the thread that takes it panicked"))
+    apart(|| take(theirs, path))?
+}
+
+/// Does something on a thread of its own, which may become whoever it likes: nothing of it is left when this returns, nor is
+/// the thread counted any more by who is about to clone.
+///
+/// # Errors
+/// The work panicked: that is a bug of ours, and its message tells more.
+pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, CallError> {
+    let (done, thread) = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| (work(), rustix::thread::gettid()));
+        thread.join().map_err(|_| CallError::refused("run", "thread", "it panicked"))
     })?;
-    // Whoever joins a thread wakes a moment before the kernel has let go of it, and whoever clones counts threads.
+    // Whoever joins a thread wakes a moment before the kernel has let go of it.
     let there = format!("/proc/self/task/{}", thread.as_raw_nonzero());
     while Path::new(&there).exists() {
         std::thread::yield_now();
     }
-    taken
+    Ok(done)
 }
 
 fn take(theirs: &NamespaceFd, path: &Path) -> Result<DetachedMount, CallError> {

@@ -1,13 +1,14 @@
 //! `create`: a container that is complete, confined, and waits.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use cgroups::{Cgroup, Entrance};
-use namespaces::{NamespaceStep, isolate};
+use namespaces::{NamespaceKind, NamespaceStep, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
-use process::{During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
+use process::{CallError, During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
 use rootfs::DetachedMount;
 
 use crate::cgroup::{self, cgroup_path};
@@ -19,6 +20,9 @@ use crate::prepared::Prepared;
 use crate::spec;
 use crate::start::{self, StartSocket};
 use crate::state::{Record, State, StateDir, Status, file_of};
+
+/// Directories that every machine has, and that no step after the root's attachment looks into.
+const REACHABLE: [&str; 3] = ["/mnt", "/srv", "/tmp"];
 
 /// What the caller does between namespaces and file system, given the container's pid.
 pub type OnNamespaces<'a> = &'a mut dyn FnMut(Pid) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -150,7 +154,7 @@ where
 {
     let Create { id, spec, bundle, .. } = *request;
     let mut record = announce(request)?;
-    let attach_at = attachment_point(&request.root, directory)?;
+    let attach_at = attachment_point(&request.root, spec, directory)?;
     let socket = StartSocket::listen(directory)?;
     let cgroup = cgroup::of_nobody_yet(spec, id, &request.options)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
@@ -213,10 +217,18 @@ fn announce(request: &Create<'_>) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// The directory at which the root is attached: a bundle's own, or, for layers, an empty one of the state's.
-fn attachment_point(root: &RootSource, directory: &Path) -> Result<PathBuf, Error> {
+/// The directory at which the root is attached: a bundle's own, or, for layers, an empty one of the state's. Whoever is somebody
+/// else in a user namespace of its own does not get that far, and takes one that everybody can reach: what it covers there, it
+/// covers in its own mount namespace, and leaves behind when it pivots.
+fn attachment_point(root: &RootSource, spec: &Spec, directory: &Path) -> Result<PathBuf, Error> {
     let path = match root {
         RootSource::Directory(path) => return Ok(path.clone()),
+        _ if plan::has_own(spec, NamespaceKind::User) => {
+            let reached = |path: &&&str| std::fs::metadata(path).is_ok_and(|it| it.is_dir() && it.mode() & 0o001 != 0);
+            let found = REACHABLE.iter().find(reached);
+            let refused = || CallError::refused("attach", "root", format!("none of {} is there", REACHABLE.join(", ")));
+            return Ok(found.map(PathBuf::from).ok_or_else(refused)?);
+        }
         RootSource::Overlay(_) | RootSource::Mounted(_) => directory.join("root"),
     };
     std::fs::create_dir(&path).during("mkdir", path.display())?;

@@ -1,4 +1,5 @@
-//! Mounts that the parent makes and the child only attaches: id-mapped ones, which need power over the machine's disks.
+//! Mounts that the parent makes and the child only attaches: id-mapped ones, which need power over the machine's disks, and those
+//! whose sources a child with users of its own could not reach.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,12 @@ impl Prepared {
                 .map_err(|error| refused(&error.to_string()))?;
             let mapped = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
             if options.id_map.is_none() && !mapped {
+                // Whoever is somebody else inside may not reach what the caller names.
+                if has_own(spec, NamespaceKind::User) && !options.remount && is_bind(mount, &options) {
+                    let source = mount.source().as_ref().ok_or_else(|| refused("no source"))?;
+                    let depth = options.bind.unwrap_or(Recursion::All);
+                    prepared.push((index, DetachedMount::bind(&bundle.join(source), depth)?));
+                }
                 continue;
             }
             let depth = match (options.bind, mount.typ().as_deref()) {
@@ -78,6 +85,10 @@ impl Prepared {
             _ => entry,
         }
     }
+}
+
+fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
+    options.bind.is_some() || mount.typ().as_deref() == Some("bind")
 }
 
 fn maps_of(mount: &Mount, spec: &Spec) -> Result<IdMaps, &'static str> {

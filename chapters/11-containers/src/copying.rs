@@ -75,6 +75,11 @@ impl Engine {
     /// Calls `act` with a container's files as it sees them.
     fn with_files<T: Send>(&self, id: &ContainerId, act: impl FnOnce(&Root) -> Result<T> + Send) -> Result<T> {
         let container = self.container(id)?;
+        if container.record.options.id_maps.is_some() && container.life()?.pid.is_some() {
+            let reason =
+                "its users are not the machine's, and files would get owners that it does not know: stop it first";
+            return Err(Error::bad("cp", container.name(), reason));
+        }
         if let Some(root) = live_root(&container)? {
             return act(&root);
         }

@@ -306,6 +306,7 @@ fn check_wishes(options: &CreateOptions) -> Result<()> {
         return Err(Error::bad("--oom-score-adj", score.to_string(), "from -1000 to 1000"));
     }
     options.log.retention()?;
+    crate::own_ids::check(options)?;
     group_below(options)?;
     if options.sharing.uts == Share::Host && (options.hostname.is_some() || options.domainname.is_some()) {
         return Err(Error::bad(

@@ -162,8 +162,14 @@ fn host_config(container: &Container) -> Value {
         "DeviceCgroupRules": options.device_rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "CgroupParent": options.cgroup_parent.clone().unwrap_or_default(),
         "CgroupnsMode": if options.sharing.cgroup == Share::Host { "host" } else { "private" },
-        "UsernsMode": "",
+        "UsernsMode": if options.id_maps.is_some() { "private" } else { "" },
     });
+    if let Some(maps) = &options.id_maps {
+        let lines = |maps: &[namespaces::IdMap]| -> Value {
+            maps.iter().map(|map| format!("{}:{}:{}", map.inside, map.outside, map.count)).collect()
+        };
+        document["IDMappings"] = json!({ "UidMap": lines(&maps.users), "GidMap": lines(&maps.groups) });
+    }
     if let (Some(document), Value::Object(limits)) = (document.as_object_mut(), limits(&options.resources)) {
         document.extend(limits);
     }

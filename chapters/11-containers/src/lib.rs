@@ -17,8 +17,8 @@
 //!
 //! In reading order:
 //!
-//! - [`options`], [`networking`], [`security`], [`mounts`], [`devices`], [`logging`], [`sharing`], [`owners`], [`settings`]:
-//!   what is asked, and what the image says to it
+//! - [`options`], [`networking`], [`security`], [`mounts`], [`devices`], [`logging`], [`sharing`], [`owners`], `own_ids`,
+//!   [`settings`]: what is asked, and what the image says to it
 //! - [`paths`], [`id`], [`record`], [`volumes`], `copy_up`, `plugins` and `lending`: the files; [`error`]
 //! - [`engine`], then `creation`, [`user`], `stack` and `copy_up`: a container that does not run yet
 //! - [`spec`]: the pure function from a container to the OCI's document
@@ -56,6 +56,7 @@ pub mod monitor;
 pub mod mounts;
 pub mod networking;
 pub mod options;
+mod own_ids;
 pub mod owners;
 pub mod paths;
 mod plugins;
@@ -98,6 +99,7 @@ pub use mounts::{MountRequest, Source, VolumeWishes};
 pub use network::{PortMapping, Protocol};
 pub use networking::{Connection, HostAddress, Network, NetworkMode, exposed_port};
 pub use options::{AttachedStream, CreateOptions, Resources, Ulimit};
+pub use own_ids::id_range;
 pub use owners::{Owners, OwnersRequest};
 pub use paths::Paths;
 pub use processes::ProcessRow;

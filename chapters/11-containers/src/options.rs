@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use images::Healthcheck;
+use namespaces::IdMaps;
 use serde::{Deserialize, Serialize};
 
 use crate::devices::{DeviceRequest, DeviceRule, DiskRate, DiskWeight};
@@ -86,6 +87,9 @@ pub struct CreateOptions {
     pub oom_score_adj: Option<i64>,
     /// `--annotation`: what hooks and runtimes are told.
     pub annotations: BTreeMap<String, String>,
+    /// `--uidmap`, `--gidmap`: a user namespace of its own, with these ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_maps: Option<IdMaps>,
     /// `--volumes-from`: containers whose mounts it gets too, each `NAME[:ro|:rw]`.
     pub volumes_from: Vec<String>,
     /// `--network` and what belongs to it.

@@ -23,6 +23,7 @@ use runtime::RootSource;
 use rustix::fs::Mode;
 
 use crate::error::{Error, Result, While as _};
+use crate::own_ids;
 use crate::record::{Container, Record};
 
 /// The layers of one container.
@@ -53,6 +54,13 @@ impl<'a> Stack<'a> {
     /// What the container's root is made of, and who has to live as long as it is needed.
     pub(crate) fn source(&self) -> Result<(RootSource, Option<Keeper>)> {
         let overlay = self.overlay()?;
+        if let Some(maps) = &self.record.options.id_maps {
+            if self.record.stacking != Stacking::Overlay {
+                let reason = "layers whose ids are mapped are stacked by the kernel, and here it does not";
+                return Err(Error::bad("--uidmap", self.record.id.short(), reason));
+            }
+            return Ok((RootSource::Mounted(own_ids::stacked(&overlay, maps)?.into()), None));
+        }
         Ok(match self.record.stacking {
             // Init mounts it itself, in its own mount namespace.
             Stacking::Overlay => (RootSource::Overlay(overlay), None),

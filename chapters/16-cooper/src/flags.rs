@@ -113,6 +113,12 @@ pub(crate) struct Flags {
     /// User namespace to use: host
     #[arg(long, value_name = "MODE", value_parser = ["host"])]
     userns: Option<String>,
+    /// Give the container users of its own: CONTAINER:HOST[:SIZE]; may be given again
+    #[arg(long, value_name = "RANGE", value_parser = containers::id_range, conflicts_with = "userns")]
+    pub(crate) uidmap: Vec<namespaces::IdMap>,
+    /// The same for groups; as for users, if only those are given
+    #[arg(long, value_name = "RANGE", value_parser = containers::id_range, conflicts_with = "userns")]
+    pub(crate) gidmap: Vec<namespaces::IdMap>,
     /// Tune host's OOM preferences (-1000 to 1000)
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub(crate) oom_score_adj: Option<i64>,

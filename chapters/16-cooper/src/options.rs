@@ -42,6 +42,7 @@ impl Flags {
             sysctls: self.security.sysctls()?,
             network: self.network.options()?,
             sharing: self.sharing()?,
+            id_maps: self.id_maps(),
             oom_score_adj: self.oom_score_adj,
             annotations: values::labels(&self.annotation),
             volumes_from: self.volumes_from.clone(),
@@ -65,6 +66,15 @@ impl Flags {
         }
         labels.extend(self.label.iter().cloned());
         Ok(values::labels(&labels))
+    }
+
+    /// Of users and groups, the one that is not given is as the other.
+    fn id_maps(&self) -> Option<namespaces::IdMaps> {
+        let or = |one: &[namespaces::IdMap], other: &[namespaces::IdMap]| {
+            if one.is_empty() { other.to_vec() } else { one.to_vec() }
+        };
+        let maps = namespaces::IdMaps { users: or(&self.uidmap, &self.gidmap), groups: or(&self.gidmap, &self.uidmap) };
+        (!maps.users.is_empty()).then_some(maps)
     }
 
     fn sharing(&self) -> anyhow::Result<Sharing> {

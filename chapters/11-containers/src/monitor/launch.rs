@@ -71,9 +71,7 @@ pub(super) fn launch(
     if container.record().stacking == Stacking::Overlay {
         empty_directory(&container.directory().join("work"))?;
     }
-    if container.record().options.init {
-        write_init(container)?;
-    }
+    make_files(container)?;
 
     let listeners = listeners(container)?;
     let journal = journal(container)?;
@@ -197,11 +195,22 @@ fn write_spec(container: &Container, spec: &Spec) -> Result<()> {
     Ok(fs::write(&path, text).during("write", path.display())?)
 }
 
-/// The tiny init, for the container's own eyes: made anew at every start, like the spec.
-fn write_init(container: &Container) -> Result<()> {
-    let path = container.directory().join(INIT_FILE);
-    fs::write(&path, process::init::INIT).during("write", path.display())?;
-    Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).during("chmod", path.display())?)
+/// What is mounted of the container's directory and has to be there by then.
+fn make_files(container: &Container) -> Result<()> {
+    if container.record().options.init {
+        let path = container.directory().join(INIT_FILE);
+        // The tiny init, for the container's own eyes: made anew at every start, like the spec.
+        fs::write(&path, process::init::INIT).during("write", path.display())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).during("chmod", path.display())?;
+    }
+    if container.record().options.id_maps.is_some() {
+        // Mounts with mapped ids are made before the network is, which says what stands in these: it is written into them.
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            let path = container.directory().join(name);
+            fs::write(&path, "").during("write", path.display())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether this engine may set limits on this machine.

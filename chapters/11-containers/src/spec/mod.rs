@@ -26,6 +26,7 @@ use crate::error::{Error, Result, While as _};
 use crate::id::ContainerId;
 use crate::networking::NetworkMode;
 use crate::options::{CreateOptions, Resources};
+use crate::own_ids;
 use crate::settings::{Settings, set};
 use crate::sharing::{Found, Places};
 use crate::volumes::MountPoint;
@@ -89,6 +90,10 @@ impl Plan<'_> {
         let cgroup = group(self.id, self.options.cgroup_parent.as_deref())?;
         let limits = resources::resources(&self.options.resources, &self.disks, self.can_limit)?;
         let hostname = (self.places.uts == Found::New).then_some(&self.settings.hostname);
+        if let Some(maps) = &self.options.id_maps {
+            own_ids::check_user(maps, &self.user.0)?;
+        }
+        let (users, groups) = self.ids();
         let document = json!({
             "ociVersion": "1.2.0",
             "hostname": hostname,
@@ -103,6 +108,8 @@ impl Plan<'_> {
             "linux": {
                 "cgroupsPath": cgroup.as_str(),
                 "namespaces": self.namespaces(),
+                "uidMappings": users,
+                "gidMappings": groups,
                 "devices": self.nodes(),
                 "resources": self.with_device_rules(limits),
                 "sysctl": self.options.sysctls,
@@ -145,7 +152,7 @@ impl Plan<'_> {
 
     /// The device nodes beside those that every container has; without root they are mounted instead.
     fn nodes(&self) -> Option<Vec<Value>> {
-        let made = !self.rootless && !self.devices.is_empty();
+        let made = !self.rootless && self.options.id_maps.is_none() && !self.devices.is_empty();
         made.then(|| self.devices.iter().map(Device::document).collect())
     }
 
@@ -167,7 +174,7 @@ impl Plan<'_> {
 
     /// Every namespace is the container's own, but for those that are shared on request.
     ///
-    /// There is no user namespace: a rootless engine is in one already, together with its containers.
+    /// A user namespace it has only on request: a rootless engine is in one already, together with its containers.
     fn namespaces(&self) -> Value {
         let at = |kind: &str, found: Found| match found {
             Found::New => Some(json!({ "type": kind })),
@@ -182,7 +189,18 @@ impl Plan<'_> {
         let Places { pid, ipc, uts, cgroup } = self.places;
         let all =
             [at("mount", Found::New), at("pid", pid), at("uts", uts), at("ipc", ipc), at("cgroup", cgroup), network];
-        all.into_iter().flatten().collect()
+        let users = self.options.id_maps.as_ref().map(|_| json!({ "type": "user" }));
+        all.into_iter().flatten().chain(users).collect()
+    }
+
+    /// The ids of its user namespace: those of users and those of groups.
+    fn ids(&self) -> (Value, Value) {
+        let list = |maps: &[namespaces::IdMap]| -> Value {
+            let map = |map: &namespaces::IdMap| json!({ "containerID": map.inside, "hostID": map.outside, "size": map.count });
+            maps.iter().map(map).collect()
+        };
+        let maps = self.options.id_maps.as_ref();
+        maps.map_or((Value::Null, Value::Null), |maps| (list(&maps.users), list(&maps.groups)))
     }
 }
 

@@ -26,15 +26,15 @@ pub(super) fn mounts(plan: &Plan<'_>) -> Result<Vec<Value>> {
         let target = Path::new("/etc").join(name);
         if !plan.mounts.iter().any(|mount| mount.target == target) {
             // Writable, as with docker: programs edit them, and they are this container's own.
-            mounts.push(bind(&plan.files.join(name), &target, &["bind", "rprivate"]));
+            mounts.push(with_our_ids(bind(&plan.files.join(name), &target, &["bind", "rprivate"]), plan));
         }
     }
     if plan.options.init {
         let file = plan.files.join(crate::paths::INIT_FILE);
         mounts.push(bind(&file, Path::new(INIT), &["bind", "rprivate", "ro", "nosuid", "nodev"]));
     }
-    if plan.rootless {
-        // No node can be made without root: the machine's own is mounted.
+    if plan.rootless || plan.options.id_maps.is_some() {
+        // No node can be made without the machine's root: the machine's own is mounted.
         mounts.extend(plan.devices.iter().map(|device| bind(&device.host, &device.inside, &["bind", "rprivate"])));
     }
     let mut asked: Vec<&MountPoint> = plan.mounts.iter().collect();
@@ -50,6 +50,7 @@ fn requested(mount: &MountPoint) -> Value {
             let propagation = mount.propagation.as_deref().unwrap_or("rprivate");
             bind(&mount.source, &mount.target, &["rbind", propagation, access])
         }
+        // Its owners are mapped below, where the container has ids of its own.
         MountKind::Volume { .. } => bind(&mount.source, &mount.target, &["rbind", "rprivate", access]),
         MountKind::Tmpfs { options } => {
             let mut all = vec!["noexec", "nosuid", "nodev", access];
@@ -63,6 +64,9 @@ fn requested(mount: &MountPoint) -> Value {
 /// The same mount with the owners of its files mapped, where that was asked for.
 fn owned(mount: &MountPoint, mut value: Value, plan: &Plan<'_>) -> Value {
     let (user, _) = &plan.user;
+    if matches!(mount.kind, MountKind::Volume { .. }) {
+        value = with_our_ids(value, plan);
+    }
     let Some(maps) = mount.owners.as_ref().map(|owners| owners.maps(user.uid, user.gid)) else { return value };
     let list = |maps: &[namespaces::IdMap]| -> Value {
         let map =
@@ -75,6 +79,15 @@ fn owned(mount: &MountPoint, mut value: Value, plan: &Plan<'_>) -> Value {
         options.push("ridmap".into());
     }
     value
+}
+
+/// What is the container's own has its ids on disk: they are mapped as the layers' are, where it has ids of its own.
+fn with_our_ids(mut mount: Value, plan: &Plan<'_>) -> Value {
+    if let (Some(_), Some(options)) = (&plan.options.id_maps, mount["options"].as_array_mut()) {
+        // Without maps of its own: those of the container's user namespace.
+        options.push("ridmap".into());
+    }
+    mount
 }
 
 fn bind(source: &Path, target: &Path, options: &[&str]) -> Value {
@@ -91,10 +104,10 @@ fn kernel_file_systems(plan: &Plan<'_>) -> Vec<Value> {
         // gid 5 is the group `tty` wherever there is one: its terminals can be written to with write(1).
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
                 "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] }),
-        json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
-                "options": ["nosuid", "noexec", "nodev"] }),
     ];
     mounts.extend(shared_memory(plan));
+    mounts.push(json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+                        "options": ["nosuid", "noexec", "nodev"] }));
     // A sysfs shows a network namespace, and the kernel gives one only to who owns that. Rootless on
     // the host's network we do not, and take the host's mount as it is.
     if plan.rootless && plan.options.network.mode == NetworkMode::Host {

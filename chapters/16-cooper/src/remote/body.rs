@@ -57,6 +57,9 @@ pub(super) fn body(far: &Client, options: CreateOptions) -> anyhow::Result<Value
 
 /// What it has of the machine, but for networks, limits, confinement and mounts.
 fn host_config(far: &Client, options: &CreateOptions) -> anyhow::Result<Value> {
+    if options.id_maps.is_some() {
+        bail!("--uidmap and --gidmap cannot be sent to a daemon: its API has no word for them");
+    }
     if !options.annotations.is_empty() {
         far.needs(43, "--annotation")?;
     }
@@ -123,6 +126,7 @@ fn all_are_known(options: &CreateOptions) {
         domainname: _,
         sysctls: _,
         sharing: _,
+        id_maps: _,
         oom_score_adj: _,
         annotations: _,
         volumes_from: _,
