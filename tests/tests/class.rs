@@ -1,4 +1,4 @@
-//! An instructor who is not root: a small class is graded in containers of an ordinary user.
+//! An instructor who is not root: a small class is graded in containers of an ordinary user, and a fork bomb costs its own points.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,8 +17,9 @@ use tests::reader::Reader;
 const CHECKOUT: &str = "cooper";
 
 /// What stands in the hole `look-up` of each, and what the class is told about it; nothing stands for the reference.
-const CLASS: [(&str, Option<&str>, Option<&str>); 3] = [
+const CLASS: [(&str, Option<&str>, Option<&str>); 4] = [
     ("anna", None, None),
+    ("bomb", Some(BOMB), Some("look-up: your program does not end")),
     ("bruno", Some("let x: u8 = \"no number\";"), Some("look-up: your code does not compile")),
     (
         "panic",
@@ -26,6 +27,12 @@ const CLASS: [(&str, Option<&str>, Option<&str>); 3] = [
         Some("look-up: your program finds another file than a shell would"),
     ),
 ];
+
+const BOMB: &str = "
+    let _ = (name, environment);
+    loop {
+        let _ = std::process::Command::new(\"/proc/self/exe\").args(std::env::args_os().skip(1)).spawn();
+    }";
 
 fn checkout(reader: &Reader) -> Workspace {
     let house = Workspace::find(House::here().unwrap().root()).unwrap();
