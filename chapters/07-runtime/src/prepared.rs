@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
 use namespaces::{IdMap, IdMaps, NamespaceKind};
+use nix::errno::Errno;
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 use rootfs::{DetachedMount, MountEntry, MountOptions, Recursion, Source, id_mapped};
 
@@ -41,7 +42,11 @@ impl Prepared {
                 if has_own(spec, NamespaceKind::User) && !options.remount && is_bind(mount, &options) {
                     let source = mount.source().as_ref().ok_or_else(|| refused("no source"))?;
                     let depth = options.bind.unwrap_or(Recursion::All);
-                    prepared.push((index, DetachedMount::bind(&bundle.join(source), depth)?));
+                    match DetachedMount::bind(&bundle.join(source), depth) {
+                        // Who may not mount is no more than the child is outside: what we reach, it reaches.
+                        Err(error) if error.errno() == Errno::EPERM => {}
+                        mount => prepared.push((index, mount?)),
+                    }
                 }
                 continue;
             }
