@@ -117,7 +117,7 @@ pub fn resolve_location(asked: &Uri, location: &str) -> Option<Uri> {
     Origin::of(&uri).map(|_| uri)
 }
 
-/// `text` as part of a URL's query.
+/// `text` as part of a URL's path or query, with all that means something in either written as `%XX`.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         match byte {
@@ -141,6 +141,11 @@ fn is_loopback(host: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_means_something_in_a_url_is_encoded() {
+        assert_eq!(percent_encoded("localhost:5000/a b?c&d=é"), "localhost%3A5000%2Fa%20b%3Fc%26d%3D%C3%A9");
+    }
 
     #[test]
     fn a_registrys_name_is_a_host_and_a_port() {

@@ -1,12 +1,13 @@
 //! A daemon that commands are sent to: its address, the version that is spoken with it, and its answers.
 
+use distribution::address::percent_encoded;
 use std::io::BufRead as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::http::{Answer, Request, encode};
+use super::http::{Answer, Request};
 
 /// The version of the API that is spoken, where the daemon speaks it too: major and minor.
 const NEWEST: (u32, u32) = (1, 47);
@@ -97,7 +98,8 @@ impl Client {
         body: Option<&Value>,
         headers: &[(&str, String)],
     ) -> anyhow::Result<Answer> {
-        let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        let pairs: Vec<String> =
+            query.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
         let mark = if pairs.is_empty() { "" } else { "?" };
         let target = format!("/v{}.{}{path}{mark}{}", self.version.0, self.version.1, pairs.join("&"));
         let request = Request { method, target: &target, headers, body: body.map(Value::to_string) };

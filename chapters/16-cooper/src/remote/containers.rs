@@ -1,18 +1,18 @@
 //! What is done to containers that exist already, at a daemon.
 
 use anyhow::bail;
+use distribution::address::percent_encoded;
 use serde_json::{Value, json};
 
 use super::body::limits;
 use super::client::{Client, Refusal};
-use super::http::encode;
 use crate::failure::{each, each_at_once};
 use crate::lifecycle::{Kill, Pause, Rename, Restart, Rm, Stop, Unpause, Update, Wait};
 use crate::stdout::say;
 
 /// `/containers/NAME/DEED`.
 pub(super) fn path(name: &str, deed: &str) -> String {
-    format!("/containers/{}/{deed}", encode(name))
+    format!("/containers/{}/{deed}", percent_encoded(name))
 }
 
 /// Does one thing to each, and prints the names of those that it was done to.
@@ -102,7 +102,7 @@ impl Rm {
     pub(super) fn send(&self, far: &Client) -> anyhow::Result<u8> {
         let Self { force, volumes, containers } = self;
         let query = [("force", force.to_string()), ("v", volumes.to_string())];
-        each_at_once(containers, |name| match far.delete(&format!("/containers/{}", encode(name)), &query) {
+        each_at_once(containers, |name| match far.delete(&format!("/containers/{}", percent_encoded(name)), &query) {
             // Docker's rule: what is not there is as removed as one could wish. It is said all the same.
             Err(error) if *force && error.downcast_ref().is_some_and(|refusal: &Refusal| refusal.status == 404) => {
                 eprintln!("cooper: {error}");

@@ -182,12 +182,6 @@ impl Body {
     }
 }
 
-/// A part of a path or a query, with all that means something in either written as `%XX`.
-pub(super) fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -224,10 +218,5 @@ mod tests {
         ] {
             assert!(read(broken).is_err(), "{:?}", String::from_utf8_lossy(broken));
         }
-    }
-
-    #[test]
-    fn what_means_something_in_a_path_is_encoded() {
-        assert_eq!(encode("localhost:5000/a b?c&d=é"), "localhost%3A5000%2Fa%20b%3Fc%26d%3D%C3%A9");
     }
 }

@@ -3,12 +3,12 @@
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
+use distribution::address::percent_encoded;
 use distribution::{Credentials, Login};
 use images::Reference;
 use serde_json::{Value, json};
 
 use super::client::{Client, Refusal};
-use super::http::encode;
 use super::look::text;
 use crate::failure::each;
 use crate::image::{Rm, Tag};
@@ -102,7 +102,7 @@ impl Push {
         if *all_tags {
             bail!("--all-tags cannot be sent to a daemon: push them one by one");
         }
-        let path = format!("/images/{}/push", encode(&image.familiar_name()));
+        let path = format!("/images/{}/push", percent_encoded(&image.familiar_name()));
         let tag = image.tag().unwrap_or("latest");
         let answer = far.ask_with("POST", &path, &[("tag", tag.to_owned())], None, &[login(image)?])?;
         let mut pushed = None;
@@ -130,7 +130,7 @@ impl Tag {
     pub(super) fn send(&self, far: &Client) -> anyhow::Result<u8> {
         let Self { source, target } = self;
         let query = [("repo", target.familiar_name()), ("tag", tag(target))];
-        far.post(&format!("/images/{}/tag", encode(source)), &query, None)?;
+        far.post(&format!("/images/{}/tag", percent_encoded(source)), &query, None)?;
         Ok(0)
     }
 }
@@ -139,7 +139,7 @@ impl Rm {
     pub(super) fn send(&self, far: &Client) -> anyhow::Result<u8> {
         let Self { force, images } = self;
         each(images, |name| {
-            let removed = far.delete(&format!("/images/{}", encode(name)), &[("force", force.to_string())])?;
+            let removed = far.delete(&format!("/images/{}", percent_encoded(name)), &[("force", force.to_string())])?;
             for line in removed.as_array().into_iter().flatten().filter_map(Value::as_object) {
                 line.iter().for_each(|(what, name)| say!("{what}: {}", text(name)));
             }

@@ -1,16 +1,14 @@
 //! What is there, at a daemon: its documents become the rows and lines that the same commands print of this machine's engine.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, bail};
 use containers::{Event, PortMapping};
 use daemon::words;
+use distribution::address::percent_encoded;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Refusal};
 use super::containers::path;
-use super::http::encode;
 use crate::image::{self, ImageRow};
 use crate::look::{ContainerRow, Diff, Inspect, Kind, Port, Ps, Top, print_documents};
 use crate::stats::Events;
@@ -36,6 +34,13 @@ fn second(value: &Value) -> Timestamp {
 pub(super) fn filters(filters: &daemon::Filters) -> Vec<(&'static str, String)> {
     let json = filters.json();
     json.as_object().is_some_and(|map| !map.is_empty()).then(|| ("filters", json.to_string())).into_iter().collect()
+}
+
+/// `since` and `until`, as far as they were given: seconds and, behind a point, nanoseconds.
+pub(super) fn span(since: Option<Timestamp>, until: Option<Timestamp>) -> impl Iterator<Item = (&'static str, String)> {
+    let moment = |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+    let bounds = [("since", since), ("until", until)];
+    bounds.into_iter().filter_map(move |(name, time)| Some((name, moment(time?))))
 }
 
 impl Ps {
@@ -136,9 +141,9 @@ fn find(far: &Client, name: &str, kinds: &[Kind]) -> anyhow::Result<Value> {
     for kind in kinds {
         let place = match kind {
             Kind::Container => path(name, "json"),
-            Kind::Image => format!("/images/{}/json", encode(name)),
-            Kind::Network => format!("/networks/{}", encode(name)),
-            Kind::Volume => format!("/volumes/{}", encode(name)),
+            Kind::Image => format!("/images/{}/json", percent_encoded(name)),
+            Kind::Network => format!("/networks/{}", percent_encoded(name)),
+            Kind::Volume => format!("/volumes/{}", percent_encoded(name)),
         };
         match far.get(&place, &[]) {
             Err(error) if error.downcast_ref().is_some_and(|refusal: &Refusal| refusal.status == 404) => {}
@@ -209,9 +214,7 @@ impl Events {
     pub(super) fn send(&self, far: &Client) -> anyhow::Result<u8> {
         let options = self.options()?;
         let mut query = filters(&self.filter.filters(&daemon::events::FILTERS)?);
-        let moment = |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
-        query.extend(options.since.map(|time| ("since", moment(time))));
-        query.extend(options.until.map(|time| ("until", moment(time))));
+        query.extend(span(options.since, options.until));
         let answer = far.ask("GET", "/events", &query, None)?;
         far.lines(answer, |document| {
             let event: Event = serde_json::from_value(document).context("the daemon's event is none")?;
@@ -268,11 +271,6 @@ impl Info {
         facts.insert("Total Memory".to_owned(), json!(words::size(total)));
         self.print(facts)
     }
-}
-
-/// Labels of `KEY=VALUE`s, for bodies.
-pub(super) fn pairs(list: &[String]) -> BTreeMap<String, String> {
-    crate::values::labels(list)
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! Networks and volumes at a daemon.
 
+use distribution::address::percent_encoded;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::http::encode;
-use super::look::{filters, inspect, pairs, text};
+use super::look::{filters, inspect, text};
 use crate::failure::each;
 use crate::look::Kind;
 use crate::stdout::say;
+use crate::values::labels;
 use crate::{network, volume};
 
 /// Removes each, and prints its name.
 fn remove(far: &Client, kind: &str, names: &[String]) -> anyhow::Result<u8> {
     each(names, |name| {
-        far.delete(&format!("/{kind}/{}", encode(name)), &[])?;
+        far.delete(&format!("/{kind}/{}", percent_encoded(name)), &[])?;
         say!("{name}");
         Ok(())
     })
@@ -59,7 +60,7 @@ impl network::Connect {
         let (four, six) = (address(ip.map(|ip| ip.to_string())), address(ip6.map(|ip| ip.to_string())));
         let endpoint = json!({ "Aliases": alias, "IPAMConfig": { "IPv4Address": four, "IPv6Address": six } });
         let body = json!({ "Container": container, "EndpointConfig": endpoint });
-        far.post(&format!("/networks/{}/connect", encode(network)), &[], Some(&body))?;
+        far.post(&format!("/networks/{}/connect", percent_encoded(network)), &[], Some(&body))?;
         Ok(0)
     }
 }
@@ -68,7 +69,7 @@ impl network::Disconnect {
     pub(super) fn send(&self, far: &Client) -> anyhow::Result<u8> {
         let Self { force, network, container } = self;
         let body = json!({ "Container": container, "Force": force });
-        far.post(&format!("/networks/{}/disconnect", encode(network)), &[], Some(&body))?;
+        far.post(&format!("/networks/{}/disconnect", percent_encoded(network)), &[], Some(&body))?;
         Ok(0)
     }
 }
@@ -104,7 +105,7 @@ impl volume::Create {
     pub(super) fn send(&self, far: &Client) -> anyhow::Result<u8> {
         let Self { driver, options, label, name } = self;
         let body = json!({
-            "Name": name.clone().unwrap_or_default(), "Driver": driver, "DriverOpts": pairs(options), "Labels": pairs(label),
+            "Name": name.clone().unwrap_or_default(), "Driver": driver, "DriverOpts": labels(options), "Labels": labels(label),
         });
         say!("{}", text(&far.post("/volumes/create", &[], Some(&body))?["Name"]));
         Ok(0)

@@ -3,6 +3,7 @@
 //! The console is chapter 11's, the same as in front of a container of this machine: a daemon's connection carries what a
 //! monitor's socket does, in Docker's stream format. Only sizes and signals go another way, as requests of their own.
 
+use distribution::address::percent_encoded;
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, bail};
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use super::body::body;
 use super::client::{Client, Refusal, document};
 use super::containers::{code, path};
-use super::http::{Answer, encode};
-use super::images;
+use super::http::Answer;
+use super::{images, look};
 use crate::exec::Exec;
 use crate::failure::{Exit, each, report};
 use crate::flags::{Flags, Pull};
@@ -223,7 +224,7 @@ impl Exec {
         });
         let created = far.post(&path(name, "exec"), &[], Some(&session))?;
         let id = created["Id"].as_str().context("the daemon did not say what the session's id is")?;
-        let exec = |deed: &str| format!("/exec/{}/{deed}", encode(id));
+        let exec = |deed: &str| format!("/exec/{}/{deed}", percent_encoded(id));
         let start = json!({ "Detach": detach, "Tty": tty });
         if *detach {
             far.post(&exec("start"), &[], Some(&start))?;
@@ -275,9 +276,7 @@ impl Logs {
             ("timestamps", yes(*timestamps)),
             ("tail", options.tail.map_or("all".to_owned(), |lines| lines.to_string())),
         ];
-        let moment = |time: jiff::Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
-        query.extend(options.since.map(|time| ("since", moment(time))));
-        query.extend(options.until.map(|time| ("until", moment(time))));
+        query.extend(look::span(options.since, options.until));
         let answer = far.ask("GET", &path(container, "logs"), &query, None)?;
         print(answer, found["Config"]["Tty"] == true)
     }
