@@ -59,7 +59,7 @@ fn a_hundred_commits_survive_the_power_cut_after_each() {
     for layer in 0..100 {
         let (id, bytes) = archive(layer);
         snapshots.extract(&id, &bytes[..]).unwrap();
-        let after = disk.after_a_power_cut();
+        let after = disk.picture().boot();
         committed.push(id);
 
         let found = Snapshots::open(after.path().join("layers")).unwrap();
@@ -94,7 +94,7 @@ fn a_commit_that_syncs_only_the_name_is_caught() {
     let mut lost = 0;
     for layer in 0..5 {
         let home = commit_without_syncing_the_files(&disk.path(), layer);
-        let after = disk.after_a_power_cut();
+        let after = disk.picture().boot();
         let there = after.path().join(home.file_name().unwrap());
         assert!(there.exists(), "the name is there");
         lost += damaged(&there, layer);

@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::unistd::{Whence, lseek};
 use rootfs::{DetachedMount, MountAttrFlags};
 
 /// Runs a program that must succeed; what it printed.
@@ -41,10 +43,58 @@ impl Disk {
         PathBuf::from(format!("/proc/self/fd/{}", self.mount.as_fd().as_raw_fd()))
     }
 
-    /// The disk as a power cut in this moment would leave it, after the next boot.
-    pub(crate) fn after_a_power_cut(&self) -> Self {
-        let copy = self.image.with_extension("copy");
-        run(&["cp", "--sparse=always", self.image.to_str().unwrap(), copy.to_str().unwrap()]);
-        Self::mount(copy)
+    /// The disk as a power cut in this moment would leave it.
+    pub(crate) fn picture(&self) -> Picture {
+        Picture { image: self.image.clone(), extents: at_one_moment(&self.image) }
     }
+}
+
+/// What a disk holds, from offset to bytes, without its holes.
+type Extents = Vec<(u64, Vec<u8>)>;
+
+/// What a disk held at one moment.
+#[derive(PartialEq)]
+pub(crate) struct Picture {
+    image: PathBuf,
+    extents: Extents,
+}
+
+impl Picture {
+    /// A disk with that on it, mounted.
+    pub(crate) fn boot(&self) -> Disk {
+        let copy = self.image.with_extension("copy");
+        let file = fs::File::create(&copy).unwrap();
+        file.set_len(fs::metadata(&self.image).unwrap().len()).unwrap();
+        for (offset, bytes) in &self.extents {
+            file.write_all_at(bytes, *offset).unwrap();
+        }
+        Disk::mount(copy)
+    }
+}
+
+/// What a file held at one moment, even while others write to it: two readings, one after the other, that agree are what it
+/// held between them. A single reading would mix moments: old data, and the journal that says they are new.
+fn at_one_moment(path: &Path) -> Extents {
+    let file = fs::File::open(path).unwrap();
+    let mut before = extents(&file);
+    loop {
+        let after = extents(&file);
+        if before == after {
+            return after;
+        }
+        before = after;
+    }
+}
+
+fn extents(file: &fs::File) -> Extents {
+    let mut extents = Vec::new();
+    let mut end = 0;
+    // ENXIO: there is nothing but a hole from here on.
+    while let Ok(start) = lseek(file, end, Whence::SeekData) {
+        end = lseek(file, start, Whence::SeekHole).unwrap();
+        let mut bytes = vec![0; (end - start) as usize];
+        file.read_exact_at(&mut bytes, start as u64).unwrap();
+        extents.push((start as u64, bytes));
+    }
+    extents
 }
