@@ -66,10 +66,13 @@ impl Networks {
         }
         // The rules name the bridge and need not wait for it: nft is at work while it is made.
         let ports = crate::endpoint::all_published(leases)?;
-        let rules = self.table(&network.name).load(network, &ports)?;
-        let made = match found {
-            Some(_) => Ok(()),
-            None => host.request(link::new_bridge(&network.bridge, group, network.mtu)),
+        let table = self.table(&network.name);
+        let (rules, made) = match found {
+            Some(_) => (table.load(network, &ports)?, Ok(())),
+            None => {
+                let rules = table.create(network, &ports)?;
+                (rules, host.request(link::new_bridge(&network.bridge, group, network.mtu)))
+            }
         };
         match made.map_err(Error::from).and_then(|()| furnish(host, network)) {
             Ok(index) => Ok(Raised { index, rules: Some((rules, self.marker(&network.name))) }),

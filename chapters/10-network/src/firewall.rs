@@ -57,13 +57,29 @@ impl Table {
         &self.name
     }
 
-    /// Begins to load the whole table: all of it takes effect, or nothing does.
+    /// Begins to load the whole table in place of the one that is there: all of it takes effect, or nothing does.
     ///
     /// # Errors
     /// [`Error::Firewall`] with what `nft` printed, now or when it is finished.
     pub fn load(&self, network: &Network, published: &[Published]) -> Result<Transaction> {
-        step!(10, "nft", "nft(8)", "load the network's rules: the way out, ports, walls", "table inet {}", self.name);
-        Transaction::begin(&format!("load table {:?}", self.name), &ruleset(&self.name, network, published))
+        let Self { name } = self;
+        step!(10, "nft", "nft(8)", "load the network's rules: the way out, ports, walls", "table inet {name}");
+        let table = ruleset(name, network, published);
+        Transaction::begin(&format!("load table {name:?}"), &format!("{}{table}", self.removal()))
+    }
+
+    /// Begins to load the whole table where none should be: there is no older one, then, whose end the kernel waits for,
+    /// which is most of the time that [`load`](Self::load) takes. Is one there all the same, it is replaced.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn create(&self, network: &Network, published: &[Published]) -> Result<Transaction> {
+        let Self { name } = self;
+        step!(10, "nft", "nft(8)", "load the network's rules: the way out, ports, walls", "table inet {name}");
+        let table = ruleset(name, network, published);
+        let created =
+            Transaction::begin(&format!("load table {name:?}"), &format!("create table inet {name}\n{table}"))?;
+        Ok(Transaction { otherwise: Some(format!("{}{table}", self.removal())), ..created })
     }
 
     /// The table as it would be loaded for a network without published ports.
@@ -112,10 +128,12 @@ impl Table {
     pub fn remove(&self) -> Result<Transaction> {
         let name = &self.name;
         step!(10, "nft", "nft(8)", "remove the network's rules", "table inet {name}");
-        Transaction::begin(
-            &format!("remove table {name:?}"),
-            &format!("table inet {name} {{}}\ndelete table inet {name}\n"),
-        )
+        Transaction::begin(&format!("remove table {name:?}"), &self.removal())
+    }
+
+    /// A table must be there to be deleted: so it is made, which changes nothing where it is there.
+    fn removal(&self) -> String {
+        format!("table inet {0} {{}}\ndelete table inet {0}\n", self.name)
     }
 
     fn elements(&self, verb: &str, published: &[Published], text: fn(&Published) -> String) -> Result<Transaction> {
@@ -143,6 +161,8 @@ const MISSING: &str = "the program nft was not found";
 pub struct Transaction {
     nft: Child,
     operation: String,
+    /// Commands that are tried where those were refused.
+    otherwise: Option<String>,
 }
 
 impl Transaction {
@@ -158,7 +178,7 @@ impl Transaction {
             .map_err(|error| failed(format!("start {}: {error}", program.display())))?;
         // Where nft ended without reading all of it, what it printed says why, better than the broken pipe would.
         let _ = nft.stdin.take().map(|mut stdin| stdin.write_all(commands.as_bytes()));
-        Ok(Self { nft, operation: operation.to_owned() })
+        Ok(Self { nft, operation: operation.to_owned(), otherwise: None })
     }
 
     /// Waits until the commands have taken effect.
@@ -166,11 +186,13 @@ impl Transaction {
     /// # Errors
     /// [`Error::Firewall`] with what `nft` printed; nothing has changed then.
     pub fn finish(self) -> Result<()> {
-        let failed = |message: String| Error::Firewall { operation: self.operation, message };
-        match self.nft.wait_with_output() {
-            Err(error) => Err(failed(error.to_string())),
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => {
+        let Self { nft, operation, otherwise } = self;
+        let failed = |message: String| Error::Firewall { operation: operation.clone(), message };
+        match (nft.wait_with_output(), otherwise) {
+            (Err(error), _) => Err(failed(error.to_string())),
+            (Ok(output), _) if output.status.success() => Ok(()),
+            (Ok(_), Some(commands)) => Self::begin(&operation, &commands)?.finish(),
+            (Ok(output), None) => {
                 let message = String::from_utf8_lossy(&output.stderr);
                 Err(failed(message.lines().take(4).collect::<Vec<_>>().join("; ")))
             }

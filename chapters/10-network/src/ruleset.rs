@@ -41,7 +41,7 @@ pub(crate) fn maps(network: &Network) -> impl Iterator<Item = Map> {
     MAPS.into_iter().filter(move |map| ipv6 || !map.ipv6)
 }
 
-/// The whole table, replacing an older one of the same name.
+/// The whole table.
 pub(crate) fn ruleset(name: &str, network: &Network, published: &[Published]) -> String {
     let bridge = &network.bridge;
     let maps: String = maps(network).map(|map| declaration(map, published)).collect();
@@ -51,9 +51,7 @@ pub(crate) fn ruleset(name: &str, network: &Network, published: &[Published]) ->
         false => String::new(),
     };
     format!(
-        r#"table inet {name} {{}}
-delete table inet {name}
-table inet {name} {{
+        r#"table inet {name} {{
 {maps}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;

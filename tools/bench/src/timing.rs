@@ -1,7 +1,7 @@
 //! Whole processes, timed from outside.
 
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::contender::Contender;
 
@@ -16,6 +16,10 @@ pub(crate) struct Timing {
     pub(crate) fastest: f64,
 }
 
+/// Between two runs. An engine goes on tidying up after its command has ended, podman with a process of its own: whoever
+/// comes next would pay for it.
+const REST: Duration = Duration::from_millis(500);
+
 /// Runs each contender `runs` times, in turn, so that a disturbance of the machine hits all alike.
 pub(crate) fn measure(contenders: &[Contender], runs: usize) -> Vec<Timing> {
     let able: Vec<&Contender> = contenders.iter().filter(|contender| contender.skipped.is_none()).collect();
@@ -23,6 +27,7 @@ pub(crate) fn measure(contenders: &[Contender], runs: usize) -> Vec<Timing> {
     for run in 0..runs {
         for (contender, times) in able.iter().zip(&mut times) {
             let mut command = contender.command(&format!("bench-{}-{run}", std::process::id()));
+            std::thread::sleep(REST);
             let began = Instant::now();
             let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
             let took = began.elapsed().as_secs_f64() * 1000.0;

@@ -30,6 +30,9 @@ const CALLS: [(&str, usize); 11] = [
     ("write", 5),
 ];
 
+/// More calls of one kind than any operation makes.
+const MOST: usize = 3000;
+
 const LENGTH: usize = 3000;
 
 /// One child, killed at its `n`-th call of this kind, and what the next command finds. `false` if the child came through.
@@ -49,6 +52,7 @@ fn killed(scene: &Scene, operation: &str, call: &str, n: usize) -> bool {
     let place = format!("{operation}, killed at {call} {n}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "{place}: {said}");
+    assert!(n < MOST, "{place}: there is no end, so it never ran: {said}");
 
     let world = World::open(dir);
     world.assert_whole(&place);

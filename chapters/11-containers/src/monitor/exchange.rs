@@ -166,16 +166,21 @@ impl Exchange {
         Ok(())
     }
 
+    /// Hangs up on every client that has taken all that was meant for it: its streams have ended.
+    pub(super) fn hang_up(&mut self) {
+        self.clients.retain(Client::has_pending);
+    }
+
     /// Serves until every client has taken what is still meant for it, has gone away, or `limit` is over.
     ///
     /// # Errors
     /// When polling fails.
     pub(super) fn drain(&mut self, limit: Duration) -> Result<(), CallError> {
         let end = Instant::now() + limit;
-        self.clients.retain(Client::has_pending);
+        self.hang_up();
         while !self.clients.is_empty() && Instant::now() < end {
             self.turn(None, Some(end))?;
-            self.clients.retain(Client::has_pending);
+            self.hang_up();
         }
         Ok(())
     }

@@ -171,6 +171,7 @@ fn watch(orders: &Orders, mut attached: Option<UnixStream>, reporter: &mut Repor
         drop(holdings);
         reporter.say(&Report::Exited { code });
         exchange.desk.announce(code);
+        exchange.hang_up();
         departure.map(Departure::finish).transpose().doing("disconnect", container.name())?;
         let Some(pause) = again else {
             // Everything is released and everybody knows. What remains is to let slow readers read, and to put the
