@@ -220,6 +220,27 @@ fn what_a_killed_monitor_left_is_taken_away() {
 }
 
 #[test]
+fn a_table_that_outlived_its_bridge_is_replaced() {
+    if !host::fresh() {
+        return;
+    }
+    let (_root, networks) = host::engine();
+    let bridge = NetworkName::default_bridge();
+    let table = networks.table(&bridge);
+    let nft = process::needs::find_program("nft").unwrap();
+    let words = ["add", "chain", "inet", table.name(), "of_yesterday"];
+    assert!(std::process::Command::new(&nft).args(["add", "table", "inet", table.name()]).status().unwrap().success());
+    assert!(std::process::Command::new(&nft).args(words).status().unwrap().success());
+    let web = Container::new("aaaaaaaaaaaa0001");
+    connect(&networks, &web, &bridge, "web");
+    let rules = table.list().unwrap().unwrap();
+    assert!(rules.contains("chain postrouting") && !rules.contains("of_yesterday"), "{rules}");
+    networks.disconnect(&web.id).unwrap();
+    networks.lower_idle().unwrap();
+    assert_eq!(host::leftovers(), (String::new(), Vec::new()));
+}
+
+#[test]
 fn a_flushed_firewall_is_loaded_again_when_the_next_port_is_published() {
     if !host::fresh() {
         return;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags};
@@ -17,6 +17,8 @@ use crate::timing::Timing;
 pub(crate) const OWN: &str = "cooper-runtime";
 /// What `unshare` and `chroot` do, and nothing else.
 const FLOOR: &str = "unshare + chroot";
+/// Between two runs: the kernel takes a container's namespaces down when nobody waits for it any more but who comes next.
+const REST: Duration = Duration::from_millis(50);
 /// An id that is new with each run stands in its place.
 const ID: &str = "{id}";
 
@@ -209,6 +211,7 @@ fn measure(title: &'static str, contenders: Vec<Contender>, runs: usize) -> Comp
     }
     for run in 0..runs {
         for (contender, wall, cpu) in &mut able {
+            std::thread::sleep(REST);
             let (began, before) = (Instant::now(), spent());
             match contender.once(&format!("bench-{}-{run}", std::process::id())) {
                 Ok(()) => {
