@@ -1,6 +1,10 @@
-//! A full-screen program in a container, at a real terminal, beside the same program without a container: the same keys, the same screen.
+//! Containers at a real terminal: a full-screen program beside the same program without a container (the same keys, the same
+//! screen), and a shell in a container that a daemon runs.
 
 #![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
 
 use process::needs;
 use tests::engine::{Cooper, Who};
@@ -87,5 +91,48 @@ fn an_editor_draws_resizes_is_left_and_found_again_with_its_screen() {
         screen.starts_with("12 50\none\ntw!\nthree\n") && screen.contains("ended 7")
     });
     assert_eq!(std::fs::read_to_string(cooper.work().join("draft")).unwrap(), "one\ntw!\nthree\n");
+    cooper.finish();
+}
+
+/// A daemon, which ends with the test.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_daemon_gives_a_container_the_terminal_of_who_calls_it() {
+    if !needs::root() || !["tmux", "busybox"].iter().all(|name| needs::program(name)) {
+        return;
+    }
+    let cooper = Cooper::new(Who::Caller).unwrap();
+    let socket = cooper.work().join("far.sock");
+    let mut command = cooper.command(&["daemon", "-H", socket.to_str().unwrap()]);
+    let mut daemon = Daemon(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = String::new();
+    BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("API listen on "), "{said:?}");
+
+    let program = command.get_program().display().to_string();
+    let far = format!("{program} -H unix://{}", socket.display());
+    let inside = Terminal::open(&format!("{far} run -it --rm --name far --network none host sh"));
+    inside.enter("stty size");
+    inside.shows("24 80");
+    inside.resize(100, 30);
+    inside.until("its new size", |screen| screen.lines().count() == 30);
+    inside.enter("stty size");
+    inside.shows("30 100");
+    inside.press(&["C-p", "C-q"]);
+    inside.until("the shell that started it, with its echo", |screen| screen.contains("ended 0\n echo"));
+    let again = Terminal::open(&format!("{far} attach far"));
+    again.enter("echo $((6 * 7)); exit 7");
+    again.shows("42");
+    again.until("the container's end", |screen| screen.contains("ended 7\n echo"));
+    drop(daemon);
     cooper.finish();
 }
