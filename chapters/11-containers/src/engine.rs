@@ -238,7 +238,7 @@ impl Engine {
         check_name("name", name)?;
         let mut container = self.container(id)?;
         let _lock = container.lock()?;
-        self.take_name(name, id, container.record.is_lasting())?;
+        self.take_name(name, id, container.record.options.is_lasting())?;
         let before = std::mem::replace(&mut container.record.name, name.to_owned());
         container.write_record()?;
         if before != name {

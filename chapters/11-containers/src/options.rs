@@ -104,6 +104,13 @@ pub struct CreateOptions {
     pub stop_timeout: Option<u64>,
 }
 
+impl CreateOptions {
+    /// Whether the container is to be there after the machine was off. One that goes away at its end is not: a power cut is its end.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.auto_remove
+    }
+}
+
 /// Limits, in Docker's units. Absent means no limit, but for [`pids_limit`](Self::pids_limit).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

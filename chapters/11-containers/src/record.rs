@@ -40,13 +40,6 @@ pub struct Record {
     pub stacking: Stacking,
 }
 
-impl Record {
-    /// Whether the container is to be there after the machine was off. One that goes away at its end is not: a power cut is its end.
-    pub(crate) fn is_lasting(&self) -> bool {
-        !self.options.auto_remove
-    }
-}
-
 /// Where a container is in its life: `state.json`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -192,9 +185,9 @@ impl Container {
         self.write(&self.paths.record(self.id()), &self.record)
     }
 
-    /// Nobody waits for a disk on behalf of what will not be there after a reboot: see [`Record::is_lasting`].
+    /// Nobody waits for a disk on behalf of what will not be there after a reboot: see [`CreateOptions::is_lasting`].
     fn write<T: Serialize>(&self, file: &Path, value: &T) -> Result<(), CallError> {
-        match self.record.is_lasting() {
+        match self.record.options.is_lasting() {
             true => state::write_json(file, value),
             false => state::write_run_json(file, value),
         }
