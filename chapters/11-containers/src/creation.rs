@@ -70,7 +70,7 @@ impl Engine {
             mounts: Vec::new(),
             stacking: Stacking::default(),
         });
-        let made = record.map(|record| Container { paths: self.paths().clone(), record });
+        let made = record.map(|record| Container { paths: self.paths().clone(), record: Box::new(record) });
         let made = made.and_then(|container| self.furnish(container, &wanted));
         if made.is_err() {
             // The first error is the one to tell; what cannot be removed now, prune will.
