@@ -61,12 +61,9 @@ impl Pid {
     /// What it does, as a letter, and when it started.
     fn stat(self) -> Result<(char, u64), CallError> {
         let path = format!("/proc/{self}/stat");
-        let stat = kernel_file::read_text(&path).during("read", &path)?;
-        // The second field is the command's name in parentheses, and may itself hold spaces and parentheses.
-        let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-        let state = fields.next().and_then(|state| state.chars().next());
-        let started = fields.nth(18).and_then(|ticks| ticks.parse().ok());
-        state.zip(started).ok_or_else(|| CallError::refused("read", path, "no state and start time in fields 3 and 22"))
+        // One record of one read: `ps` asks for a thousand.
+        let found = kernel_file::glance(&path, state_and_start).during("read", &path)?;
+        found.ok_or_else(|| CallError::refused("read", path, "no state and start time in fields 3 and 22"))
     }
 }
 
@@ -83,6 +80,15 @@ impl FromStr for Pid {
         let raw = text.trim().parse().map_err(|_| CallError::refused("read pid", text, "not a number"))?;
         Self::new(raw)
     }
+}
+
+/// Fields 3 and 22 of a process's `stat`.
+fn state_and_start(stat: &[u8]) -> Option<(char, u64)> {
+    // The second field is the command's name in parentheses, and may hold any bytes, spaces and parentheses among them.
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// How a process ended.
@@ -197,4 +203,23 @@ impl AsFd for PidFd {
 fn exit_status(status: &sys::WaitIdStatus) -> Result<ExitStatus, CallError> {
     ExitStatus::of(status.exit_status(), status.terminating_signal())
         .ok_or_else(|| CallError::refused("waitid", "pidfd", "a process that has not ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_command_s_name_may_hold_anything() {
+        let rest = "1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        for name in [&b"sh"[..], b"a b", b") R 1 (", b"\xff\xfe"] {
+            let stat = [b"7 (", name, b") Z ", rest.as_bytes()].concat();
+            assert_eq!(state_and_start(&stat), Some(('Z', 4711)), "{:?}", String::from_utf8_lossy(&stat));
+        }
+        assert_eq!(state_and_start(b"7 (sh) Z 1 1"), None);
+        assert_eq!(state_and_start(b""), None);
+        let this = Pid::this();
+        assert!(this.is_alive_since(this.start_time().unwrap()));
+    }
 }

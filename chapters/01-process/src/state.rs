@@ -44,10 +44,10 @@ pub fn write_run_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(
 /// # Errors
 /// As [`read_json`].
 pub fn read_run_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CallError> {
-    match contents(path) {
-        Ok(bytes) if bytes.is_empty() => Ok(None),
+    let decoded = look(path, |bytes| (!bytes.is_empty()).then(|| decode(path, bytes)).transpose());
+    match decoded {
         Err(error) if error.errno() == nix::errno::Errno::ENOENT => Ok(None),
-        read => decode(path, &read?).map(Some),
+        decoded => decoded?,
     }
 }
 
@@ -170,12 +170,12 @@ fn remove_abandoned(path: &Path) -> std::io::Result<()> {
 /// # Errors
 /// ENOENT and the like; a malformed file is named with line and column.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CallError> {
-    decode(path, &contents(path)?)
+    look(path, |bytes| decode(path, bytes))?
 }
 
-/// Such files are short, like the kernel's own: their length is known when they are read.
-fn contents(path: &Path) -> Result<Vec<u8>, CallError> {
-    kernel_file::read(path).during("read", path.display())
+/// Such files are short, like the kernel's own: one read gives them whole.
+fn look<T>(path: &Path, what: impl FnOnce(&[u8]) -> T) -> Result<T, CallError> {
+    kernel_file::glance(path, what).during("read", path.display())
 }
 
 fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, CallError> {

@@ -216,7 +216,7 @@ fn digest(archive: &Path) -> anyhow::Result<()> {
     let mut plain = HashingReader::new(decompress(open(archive)?, layers::Limits::default().bytes)?);
     std::io::copy(&mut plain, &mut std::io::sink())?;
     println!(
-        "blob    {} ({} bytes, {:?})",
+        "blob    {} ({} bytes, {})",
         blob.finish().0,
         std::fs::metadata(archive)?.len(),
         Compression::detect(&start)

@@ -59,7 +59,7 @@ impl Engine {
         DirBuilder::new().mode(0o700).create(&directory).during("mkdir", directory.display())?;
         // Held until the record is there: a directory without a record that nobody holds is a crash's, and prune's.
         let _making = Lock::exclusive(&directory.join("lock"))?;
-        let record = self.claim_name(&id, name, !options.auto_remove).map(|name| Record {
+        let record = self.claim_name(&id, name, options.is_lasting()).map(|name| Record {
             id,
             name,
             created: Timestamp::now(),
@@ -70,7 +70,7 @@ impl Engine {
             mounts: Vec::new(),
             stacking: Stacking::default(),
         });
-        let made = record.map(|record| Container { paths: self.paths().clone(), record });
+        let made = record.map(|record| Container { paths: self.paths().clone(), record: Box::new(record) });
         let made = made.and_then(|container| self.furnish(container, &wanted));
         if made.is_err() {
             // The first error is the one to tell; what cannot be removed now, prune will.

@@ -169,16 +169,29 @@ impl Engine {
         Ok(container.life()?)
     }
 
+    /// Reads one container's record after the other, in no order. Who needs but a line of each is done with one before the next is
+    /// read, and never has a thousand records in memory.
+    ///
+    /// # Errors
+    /// Those of reading the directory. A record that cannot be read comes with its container's id, and hides no other.
+    pub fn each(&self) -> Result<impl Iterator<Item = Result<Container, (ContainerId, CallError)>>> {
+        let load = |id| match Container::load(&self.paths, &id) {
+            Ok(container) => container.map(Ok),
+            Err(error) => Some(Err((id, error))),
+        };
+        Ok(self.ids()?.into_iter().filter_map(load))
+    }
+
     /// Reads every container's record.
     ///
     /// # Errors
     /// Those of reading the directories.
     pub fn survey(&self) -> Result<Survey> {
         let mut survey = Survey::default();
-        for id in self.ids()? {
-            match Container::load(&self.paths, &id) {
-                Ok(container) => survey.sound.extend(container),
-                Err(error) => survey.damaged.push((id, error)),
+        for found in self.each()? {
+            match found {
+                Ok(container) => survey.sound.push(container),
+                Err(damaged) => survey.damaged.push(damaged),
             }
         }
         survey.sound.sort_by_key(|container| std::cmp::Reverse(container.record.created));
@@ -238,7 +251,7 @@ impl Engine {
         check_name("name", name)?;
         let mut container = self.container(id)?;
         let _lock = container.lock()?;
-        self.take_name(name, id, container.record.is_lasting())?;
+        self.take_name(name, id, container.record.options.is_lasting())?;
         let before = std::mem::replace(&mut container.record.name, name.to_owned());
         container.write_record()?;
         if before != name {

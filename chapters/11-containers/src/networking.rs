@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use network::PortMapping;
 use serde::{Deserialize, Serialize};
 
+use crate::sharing::other_container;
+
 /// Which networks, under which names, with which ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -219,8 +221,8 @@ impl std::str::FromStr for NetworkMode {
             "" | "default" | "bridge" => Ok(Self::Bridge),
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
-            name => match name.strip_prefix("container:") {
-                Some(other) => crate::id::check_name("--network", other).map(|()| Self::Container(other.to_owned())),
+            name => match other_container("--network", name)? {
+                Some(other) => Ok(Self::Container(other)),
                 None => crate::id::check_name("--network", name).map(|()| Self::Named(name.to_owned())),
             },
         }

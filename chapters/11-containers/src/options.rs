@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use images::Healthcheck;
 use namespaces::IdMaps;
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::devices::{DeviceRequest, DeviceRule, DiskRate, DiskWeight};
 use crate::logging::LogConfig;
@@ -102,6 +104,24 @@ pub struct CreateOptions {
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, seconds; 10 if absent.
     pub stop_timeout: Option<u64>,
+}
+
+impl CreateOptions {
+    /// Whether the container is to be there after the machine was off. One that goes away at its end is not: a power cut is its end.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.auto_remove
+    }
+}
+
+/// Writes the options that differ from what nobody asked for. `#[serde(default)]` reads the others back.
+pub(crate) fn serialize_asked<S: Serializer>(options: &CreateOptions, serializer: S) -> Result<S::Ok, S::Error> {
+    let fields = |options: &CreateOptions| match serde_json::to_value(options) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        other => Err(S::Error::custom(format!("options are an object, not {other:?}"))),
+    };
+    let unasked = fields(&CreateOptions::default())?;
+    let asked = fields(options)?.into_iter().filter(|(name, value)| unasked.get(name) != Some(value));
+    serializer.collect_map(asked)
 }
 
 /// Limits, in Docker's units. Absent means no limit, but for [`pids_limit`](Self::pids_limit).

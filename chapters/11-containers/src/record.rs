@@ -10,7 +10,7 @@ use process::{CallError, Pid, PidFd};
 use serde::{Deserialize, Serialize};
 
 use crate::id::ContainerId;
-use crate::options::CreateOptions;
+use crate::options::{self, CreateOptions};
 use crate::paths::Paths;
 use crate::settings::Settings;
 use crate::volumes::MountPoint;
@@ -31,20 +31,14 @@ pub struct Record {
     pub layers: Vec<DiffId>,
     /// What runs in it.
     pub settings: Settings,
-    /// What was asked for.
+    /// What was asked for. What was not is not written either: a record is read more often than anything else, by people, too.
+    #[serde(serialize_with = "options::serialize_asked")]
     pub options: CreateOptions,
     /// Volumes and bind mounts, with their sources found or made.
     pub mounts: Vec<MountPoint>,
     /// How its layers become one tree. What it changes is kept in this way's form, so that it stays with it.
     #[serde(default)]
     pub stacking: Stacking,
-}
-
-impl Record {
-    /// Whether the container is to be there after the machine was off. One that goes away at its end is not: a power cut is its end.
-    pub(crate) fn is_lasting(&self) -> bool {
-        !self.options.auto_remove
-    }
 }
 
 /// Where a container is in its life: `state.json`.
@@ -75,6 +69,10 @@ pub struct Life {
     pub endpoints: Vec<Endpoint>,
     /// Published ports while it runs, with the host's ports that they really got.
     pub ports: Vec<PortMapping>,
+    /// The monitor that wrote that it runs. As long as that very process lives, what it wrote is true, and no other file has to be
+    /// asked; whether another has taken over is in `monitor.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) monitor: Option<Watcher>,
     /// Whether its monitor died and nobody has put it right: its processes may live still.
     #[serde(skip)]
     pub abandoned: bool,
@@ -85,7 +83,7 @@ impl Life {
     pub(crate) fn abandoned(self) -> Self {
         let exit_code = self.exit_code.filter(|_| self.status == Status::Restarting);
         let (endpoints, ports) = (Vec::new(), Vec::new());
-        Self { status: Status::Exited, pid: None, exit_code, endpoints, ports, abandoned: true, ..self }
+        Self { status: Status::Exited, pid: None, exit_code, endpoints, ports, monitor: None, abandoned: true, ..self }
     }
 }
 
@@ -139,7 +137,8 @@ impl Status {
 #[derive(Debug, Clone)]
 pub struct Container {
     pub(crate) paths: Paths,
-    pub(crate) record: Record,
+    /// In a box: a listing sorts containers and hands them on, and a record is some kilobytes.
+    pub(crate) record: Box<Record>,
 }
 
 impl Container {
@@ -174,7 +173,10 @@ impl Container {
     /// A state file that cannot be read.
     pub fn life(&self) -> Result<Life, CallError> {
         let mut life: Life = state::read_run_json(&self.state_file())?.unwrap_or_default();
-        if life.status.is_live() && !Watcher::is_there(&self.run_directory()) {
+        let is_watched = |life: &Life| {
+            life.monitor.as_ref().is_some_and(Watcher::is_alive) || Watcher::is_there(&self.run_directory())
+        };
+        if life.status.is_live() && !is_watched(&life) {
             // It may just have ended in good order, between our two looks.
             life = state::read_run_json(&self.state_file())?.unwrap_or_default();
             if life.status.is_live() {
@@ -192,9 +194,9 @@ impl Container {
         self.write(&self.paths.record(self.id()), &self.record)
     }
 
-    /// Nobody waits for a disk on behalf of what will not be there after a reboot: see [`Record::is_lasting`].
+    /// Nobody waits for a disk on behalf of what will not be there after a reboot: see [`CreateOptions::is_lasting`].
     fn write<T: Serialize>(&self, file: &Path, value: &T) -> Result<(), CallError> {
-        match self.record.is_lasting() {
+        match self.record.options.is_lasting() {
             true => state::write_json(file, value),
             false => state::write_run_json(file, value),
         }

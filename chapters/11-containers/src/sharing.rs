@@ -76,8 +76,8 @@ impl FromStr for Share {
         match text {
             "" | "private" => Ok(Self::Own),
             "host" => Ok(Self::Host),
-            text => match text.strip_prefix("container:") {
-                Some(name) => check_name("container", name).map(|()| Self::Container(name.to_owned())),
+            text => match other_container("namespace", text)? {
+                Some(name) => Ok(Self::Container(name)),
                 None => Err(Error::bad("namespace", text, "host, container:NAME, or nothing for its own")),
             },
         }
@@ -119,8 +119,8 @@ impl FromStr for Ipc {
             "shareable" => Ok(Self::Shareable),
             "none" => Ok(Self::NoSharedMemory),
             "host" => Ok(Self::Host),
-            text => match text.strip_prefix("container:") {
-                Some(name) => check_name("container", name).map(|()| Self::Container(name.to_owned())),
+            text => match other_container("--ipc", text)? {
+                Some(name) => Ok(Self::Container(name)),
                 None => Err(Error::bad("--ipc", text, "private, shareable, none, host or container:NAME")),
             },
         }
@@ -139,6 +139,15 @@ impl From<Ipc> for String {
     fn from(ipc: Ipc) -> Self {
         ipc.to_string()
     }
+}
+
+/// The name or id in `container:NAME`, which every option takes that can name another container's namespace; `None` for another text.
+///
+/// # Errors
+/// [`Error::BadValue`] naming `option` for what can be no container's name.
+pub(crate) fn other_container(option: &'static str, text: &str) -> Result<Option<String>> {
+    let name = text.strip_prefix("container:");
+    name.map(|name| check_name(option, name).map(|()| name.to_owned())).transpose()
 }
 
 /// Where the namespaces of one start are.

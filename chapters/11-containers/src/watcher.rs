@@ -49,7 +49,7 @@ impl Watcher {
         watcher.is_alive().then_some(held)
     }
 
-    /// Whether [`alive`](Self::alive) would find one, for those who do not need to hold it: `ps` asks a thousand times.
+    /// Whether [`alive`](Self::alive) would find one, for those who do not need to hold it.
     pub(crate) fn is_there(run: &Path) -> bool {
         Self::read(run).is_some_and(|watcher| watcher.is_alive())
     }
@@ -58,7 +58,8 @@ impl Watcher {
         state::read_run_json(&run.join(FILE)).ok()?
     }
 
-    fn is_alive(&self) -> bool {
+    /// Whether that very process is still alive.
+    pub(crate) fn is_alive(&self) -> bool {
         self.boot == boot_id() && self.pid.is_alive_since(self.start_time)
     }
 }

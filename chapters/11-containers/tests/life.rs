@@ -74,6 +74,25 @@ fn a_spoilt_record_hides_no_other_container_and_can_be_removed() {
     sandbox.create(CreateOptions { name: Some(spoilt.name().into()), ..sh("true") }).unwrap();
 }
 
+#[test]
+fn a_record_holds_what_was_asked_for_and_reads_back_whole() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let asked = CreateOptions { terminal: true, stop_timeout: Some(3), ..sh("true") };
+    let written = sandbox.create(asked.clone()).unwrap();
+    let text = std::fs::read_to_string(written.directory().join("container.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&record["options"]["terminal"], &record["options"]["stop_timeout"]), (&true.into(), &3.into()));
+    assert!(!text.contains("cap_add") && !text.contains("read_only"), "nobody asked for these: {text}");
+    let read = sandbox.engine.container(written.id()).unwrap();
+    assert_eq!(read.record(), written.record());
+    // As records were written before, with everything that nobody asked for.
+    let mut long = record.clone();
+    long["options"] = serde_json::to_value(&read.record().options).unwrap();
+    assert!(long["options"]["security"]["cap_add"].is_array());
+    std::fs::write(written.directory().join("container.json"), long.to_string()).unwrap();
+    assert_eq!(sandbox.engine.container(written.id()).unwrap().record(), written.record());
+}
+
 /// What a power cut leaves of a container that was to go away at its end: names of files, perhaps, and nothing in them.
 #[test]
 fn a_record_left_empty_is_no_container_and_is_swept() {
@@ -215,6 +234,35 @@ fn a_monitor_s_death_is_noticed_and_everything_can_still_be_removed() {
     assert_eq!(sandbox.engine.wait(container.id()).unwrap(), None);
     sandbox.engine.remove(container.id(), RemoveOptions { force: true, volumes: true }).unwrap();
     eventually(|| (!std::path::Path::new(&format!("/proc/{first}")).exists()).then_some(())).unwrap();
+}
+
+#[test]
+fn who_runs_is_told_by_the_monitor_that_wrote_it_or_by_the_one_that_is_there() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let container = sandbox.run_detached(command(&["/bin/sleep", "1000"]));
+    let status = || container.life().unwrap().status;
+    let (named, aside) = (container.run_directory().join("monitor.json"), container.run_directory().join("aside"));
+    let state = container.directory().join("state.json");
+    let written = std::fs::read_to_string(&state).unwrap();
+    let of_another = |start_time: u64| {
+        let mut life: serde_json::Value = serde_json::from_str(&written).unwrap();
+        life["monitor"]["start_time"] = start_time.into();
+        std::fs::write(&state, life.to_string()).unwrap();
+    };
+    // It lives, and its word is enough.
+    std::fs::rename(&named, &aside).unwrap();
+    assert_eq!(status(), Status::Running);
+    // Another process has its number now: nobody watches.
+    of_another(1);
+    assert_eq!(status(), Status::Exited);
+    // The state is of an earlier monitor, or tells of none; one is there all the same.
+    std::fs::rename(&aside, &named).unwrap();
+    assert_eq!(status(), Status::Running);
+    std::fs::write(&state, "{\"status\":\"running\"}").unwrap();
+    assert_eq!(status(), Status::Running);
+    std::fs::write(&state, &written).unwrap();
+    sandbox.engine.stop(container.id(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(status(), Status::Exited);
 }
 
 #[test]

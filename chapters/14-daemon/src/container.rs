@@ -19,19 +19,25 @@ use crate::create::Body;
 use crate::engine::Api;
 use crate::error::ApiError;
 use crate::query::{Filters, Query, flag, number, text};
-use crate::summary;
+use crate::summary::{self, Summary};
 
 /// `GET /containers/json`.
 pub async fn list(State(api): State<Arc<Api>>, query: Query) -> Result<Json<Vec<Value>>, ApiError> {
     let filters = Filters::parse(&query, &summary::FILTERS)?;
     let limit = number(&query, "limit")?.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-    let all = flag(&query, "all") || limit.is_some();
+    let all = if flag(&query, "all") || limit.is_some() { All::Yes } else { All::No };
     let sized = flag(&query, "size");
     let list = api
         .call(move |engine| {
             let now = Timestamp::now();
-            let list = summary::list(engine, engine.list(All::Yes)?, all, &filters)?;
-            let document = |summary: &summary::Summary| {
+            let mut list = Vec::new();
+            for container in engine.survey()?.sound {
+                let summary = Summary::of(engine, container)?;
+                if summary.is_listed(all, &filters) {
+                    list.push(summary);
+                }
+            }
+            let document = |summary: &Summary| {
                 let mut document = summary.json(now);
                 // Counting takes a walk over files: only for who wants to see it.
                 if sized {

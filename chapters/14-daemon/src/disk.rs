@@ -19,7 +19,7 @@ use crate::catalogue::{self, Listed, Removed};
 use crate::engine::Api;
 use crate::error::ApiError;
 use crate::query::{Filters, Query};
-use crate::summary;
+use crate::summary::Summary;
 
 /// What everything takes, bytes on disk.
 #[derive(Debug, Default)]
@@ -255,8 +255,7 @@ pub async fn df(State(api): State<Arc<Api>>) -> Result<Json<Value>, ApiError> {
             let images: Vec<Value> = usage.images.iter().map(image_json).collect();
             let mut containers = Vec::new();
             for used in &usage.containers {
-                let line = summary::list(engine, vec![used.container.clone()], true, &Filters::default())?;
-                let mut line = line.first().map_or(Value::Null, |summary| summary.json(now));
+                let mut line = Summary::of(engine, used.container.clone())?.json(now);
                 line["SizeRw"] = json!(used.size);
                 containers.push(line);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use containers::{Container, Engine, HealthStatus, Life, MountKind, PortMapping, Status};
+use containers::{All, Container, ContainerId, Engine, HealthStatus, Life, MountKind, PortMapping, Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -25,31 +25,23 @@ pub struct Summary {
     pub health: Option<HealthStatus>,
 }
 
-/// Those of `containers` that a listing shows, in their order. Without `all` only live ones, unless a filter asks for a
-/// status.
-///
-/// # Errors
-/// State that cannot be read. A container that is removed meanwhile is no error: it is left out.
-pub fn list(
-    engine: &Engine,
-    containers: Vec<Container>,
-    all: bool,
-    filters: &Filters,
-) -> Result<Vec<Summary>, ApiError> {
-    let all = all || filters.has("status") || filters.has("exited");
-    let mut list = Vec::new();
-    for container in containers {
+impl Summary {
+    /// A container as it is now.
+    ///
+    /// # Errors
+    /// State that cannot be read. A container that is removed meanwhile is no error: it was created, and nothing more is known.
+    pub fn of(engine: &Engine, container: Container) -> Result<Self, ApiError> {
         let life = engine.life(&container)?;
         let health = container.health()?.map(|health| health.status);
-        let summary = Summary { container, life, health };
-        if (all || summary.life.status.is_live()) && summary.passes(filters) {
-            list.push(summary);
-        }
+        Ok(Self { container, life, health })
     }
-    Ok(list)
-}
 
-impl Summary {
+    /// Whether a listing shows it: without `all` only while it is live, unless a filter asks for a status.
+    pub fn is_listed(&self, all: All, filters: &Filters) -> bool {
+        let all = all == All::Yes || filters.has("status") || filters.has("exited");
+        (all || self.life.status.is_live()) && self.passes(filters)
+    }
+
     /// "Up 19 seconds", "Exited (0) 2 minutes ago", "Created".
     pub fn status(&self, now: Timestamp) -> String {
         let ago = |then: Option<Timestamp>| then.map_or(String::new(), |then| words::duration(words::since(then, now)));
@@ -212,8 +204,8 @@ impl Summary {
 ///
 /// # Errors
 /// A layer that is not here any more.
-pub fn size(engine: &Engine, container: &Container) -> Result<String, ApiError> {
-    let (own, all) = engine.size(container.id())?;
+pub fn size(engine: &Engine, id: &ContainerId) -> Result<String, ApiError> {
+    let (own, all) = engine.size(id)?;
     Ok(size_words(own, all))
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use containers::{MountKind, Status, processes};
+use containers::{All, MountKind, Status, processes};
 use daemon::summary::{self, Summary};
 use daemon::{Filters, words};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::Place;
 use crate::failure::{Exit, render};
@@ -40,20 +40,30 @@ impl Ps {
         let filters = self.listing.filters(&summary::FILTERS)?;
         let last = self.last.or(self.latest.then_some(1));
         let engine = place.engine()?;
-        let survey = engine.survey()?;
-        for (id, error) in survey.damaged {
-            eprintln!("cooper: container {}: {error}", id.short());
-            eprintln!("hint: `cooper rm -f {}` removes it", id.short());
+        let all = if self.all || last.is_some() { All::Yes } else { All::No };
+        let mut rows = Vec::new();
+        for found in engine.each()? {
+            match found {
+                Ok(container) => {
+                    let summary = Summary::of(&engine, container).map_err(message)?;
+                    let row = || ContainerRow::of(&summary, Timestamp::now());
+                    rows.extend(summary.is_listed(all, &filters).then(row));
+                }
+                Err((id, error)) => {
+                    eprintln!("cooper: container {}: {error}", id.short());
+                    eprintln!("hint: `cooper rm -f {}` removes it", id.short());
+                }
+            }
         }
-        let mut found = summary::list(&engine, survey.sound, self.all || last.is_some(), &filters).map_err(message)?;
-        found.truncate(last.unwrap_or(usize::MAX));
-        let now = Timestamp::now();
-        let rows = found.iter().map(|summary| {
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+        rows.truncate(last.unwrap_or(usize::MAX));
+        if self.size {
             // Counting takes a walk over files: only for who wants to see it.
-            let size = self.size.then(|| summary::size(&engine, &summary.container)).transpose().map_err(message)?;
-            Ok(ContainerRow::of(summary, size, now))
-        });
-        crate::stdout::print(format_args!("{}", self.render(&rows.collect::<anyhow::Result<Vec<_>>>()?, now)?));
+            for row in &mut rows {
+                row.size = Some(summary::size(&engine, &row.id.parse()?).map_err(message)?);
+            }
+        }
+        crate::stdout::print(format_args!("{}", self.render(&rows, Timestamp::now())?));
         Ok(0)
     }
 
@@ -63,9 +73,20 @@ impl Ps {
         if listing.quiet {
             return Ok(rows.iter().map(|row| listing.id(&row.id) + "\n").collect());
         }
-        let mut listed = Rows::new(if self.size { &SHOWN_WITH_SIZE } else { &SHOWN }, &MORE);
+        let shown: &[_] = if self.size { &SHOWN_WITH_SIZE } else { &SHOWN };
+        let zone = TimeZone::system();
+        let field = |row: &ContainerRow, name: &str| row.field(name, listing, now, &zone);
+        if listing.format == Format::Table {
+            // A thousand rows of text need not be documents first.
+            let mut table = Table::new(&shown.iter().map(|(_, heading)| *heading).collect::<Vec<_>>());
+            rows.iter().for_each(|row| table.row(shown.iter().map(|(name, _)| field(row, name))));
+            return Ok(table.to_string());
+        }
+        let mut listed = Rows::new(shown, &MORE);
+        let names = listed.names();
         for row in rows {
-            listed.add(row.fields(listing, now), &row.labels);
+            let fields = names.iter().map(|name| ((*name).to_owned(), field(row, name).into()));
+            listed.add(Value::Object(fields.collect()), &row.labels);
         }
         listed.render(&listing.format)
     }
@@ -92,7 +113,7 @@ pub(crate) struct ContainerRow {
 }
 
 impl ContainerRow {
-    fn of(summary: &Summary, size: Option<String>, now: Timestamp) -> Self {
+    fn of(summary: &Summary, now: Timestamp) -> Self {
         let record = summary.container.record();
         Self {
             id: record.id.to_string(),
@@ -107,32 +128,30 @@ impl ContainerRow {
             ports: summary.ports(),
             state: summary.life.status.as_str().to_owned(),
             status: summary.status(now),
-            size,
+            size: None,
         }
     }
 
-    fn fields(&self, listing: &Listing, now: Timestamp) -> Value {
-        let whole = listing.no_trunc;
-        let cut = |text: &str, most| if whole { text.to_owned() } else { ellipsis(text, most) };
-        let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let mounts: Vec<String> = self.mounts.iter().map(|name| cut(name, 15)).collect();
-        let created = self.created.to_zoned(TimeZone::system());
-        json!({
-            "Command": format!("{:?}", cut(&self.command, 20)),
-            "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
-            "ID": listing.id(&self.id),
-            "Image": self.image,
-            "Labels": labels.join(","),
-            "LocalVolumes": self.volumes.to_string(),
-            "Mounts": mounts.join(","),
-            "Names": self.names,
-            "Networks": self.networks,
-            "Ports": self.ports,
-            "RunningFor": format!("{} ago", words::duration(words::since(self.created, now))),
-            "Size": self.size.as_deref().unwrap_or("0B"),
-            "State": self.state,
-            "Status": self.status,
-        })
+    /// One of its fields, as text. Most listings show half of them.
+    fn field(&self, name: &str, listing: &Listing, now: Timestamp, zone: &TimeZone) -> String {
+        let cut = |text: &str, most| if listing.no_trunc { text.to_owned() } else { ellipsis(text, most) };
+        match name {
+            "Command" => format!("{:?}", cut(&self.command, 20)),
+            "CreatedAt" => self.created.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
+            "ID" => listing.id(&self.id),
+            "Image" => self.image.clone(),
+            "Labels" => self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
+            "LocalVolumes" => self.volumes.to_string(),
+            "Mounts" => self.mounts.iter().map(|name| cut(name, 15)).collect::<Vec<_>>().join(","),
+            "Names" => self.names.clone(),
+            "Networks" => self.networks.clone(),
+            "Ports" => self.ports.clone(),
+            "RunningFor" => format!("{} ago", words::duration(words::since(self.created, now))),
+            "Size" => self.size.clone().unwrap_or_else(|| "0B".to_owned()),
+            "State" => self.state.clone(),
+            "Status" => self.status.clone(),
+            other => unreachable!("no column of ps is called {other}"),
+        }
     }
 }
 

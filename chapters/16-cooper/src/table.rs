@@ -116,6 +116,15 @@ impl Rows {
         Self { shown, more, rows: Vec::new() }
     }
 
+    /// The names of a row's values, in the order in which docker's JSON has them.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.shown.iter().chain(self.more).map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        // What the table shows at times is among the others, too.
+        names.dedup();
+        names
+    }
+
     /// Adds a row: an object with every name, and what `{{.Label}}` looks into.
     pub(crate) fn add(&mut self, fields: Value, labels: &BTreeMap<String, String>) {
         let labels = labels.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const COOPER: &str = env!("CARGO_BIN_EXE_cooper");
 
@@ -57,9 +58,7 @@ impl Far {
 
     /// Waits until the container has printed its one line.
     fn until_it_said(&self, name: &str) {
-        while self.ok(&["logs", name]) != "said\n" {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        until("what it prints", || self.ok(&["logs", name]) == "said\n");
     }
 
     /// Sent or not, a command prints the same and ends the same. Why something failed is said in the daemon's words, which
@@ -81,6 +80,18 @@ impl Drop for Far {
         drop(self.child.kill());
         drop(self.child.wait());
         drop(self.here(&["system", "prune", "-f"]));
+    }
+}
+
+/// Whoever waits longer for what takes a moment waits for what will not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until it is so.
+fn until(awaited: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "gave up after {} s waiting for {awaited}", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -222,9 +233,7 @@ fn a_container_s_life_there_is_led_from_here() {
     );
     assert_eq!(far.ok(&["exec", "-t", "sleeper", "sh", "-c", "test -t 0 && echo terminal"]), "terminal\r\n");
     far.ok(&["exec", "-d", "sleeper", "touch", "/mine"]);
-    while !far.ok(&["diff", "sleeper"]).contains("A /mine\n") {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    until("the file that it makes", || far.ok(&["diff", "sleeper"]).contains("A /mine\n"));
     assert!(far.ok(&["top", "sleeper"]).contains("sleep 1000"));
     far.until_it_said("sleeper");
     far.same(&["logs", "-t", "sleeper"]);

@@ -33,6 +33,7 @@ use crate::spec::Plan;
 use crate::stack::Stack;
 use crate::user;
 use crate::volumes::MountPoint;
+use crate::watcher::Watcher;
 
 /// A container that runs, and what its monitor holds of it.
 pub(super) struct Launched {
@@ -110,6 +111,7 @@ pub(super) fn launch(
         started_at: Some(Timestamp::now()),
         endpoints: holdings.wiring.endpoints.clone(),
         ports: holdings.wiring.ports(),
+        monitor: Watcher::this().ok(),
         ..Life::default()
     };
     Ok(Launched { exchange, process: started.pidfd, pid: started.pid, life, holdings })
