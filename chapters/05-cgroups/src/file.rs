@@ -16,10 +16,11 @@ pub(crate) fn read(path: &Path) -> Result<String, CallError> {
     fs::read_to_string(path).during("read", path.display())
 }
 
-/// Reads a file whole; `None` where this kernel has no such file, or counts nothing (pressure that is switched off).
+/// Reads a file whole; `None` where this kernel has no such file, where it counts nothing (pressure that is switched off), or where the
+/// group was removed after the file was opened (`ENODEV`).
 pub(crate) fn read_if_any(path: &Path) -> Result<Option<String>, CallError> {
     match read(path) {
-        Err(error) if [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&error.errno()) => Ok(None),
+        Err(error) if [Errno::ENOENT, Errno::EOPNOTSUPP, Errno::ENODEV].contains(&error.errno()) => Ok(None),
         result => result.map(Some),
     }
 }
