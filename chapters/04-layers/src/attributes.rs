@@ -32,14 +32,26 @@ pub(crate) struct Left {
 /// The order matters. `chown` clears setuid and `security.capability`, so it comes first; times come last, because
 /// everything else may change them. A file that could not be given to its owner belongs to us, and a setuid
 /// bit would now lend *our* rights: it goes.
+///
+/// What an open file is already is not set again. Most are: the archive's owner is often who applies it, and one look costs
+/// less than two changes that a journal has to write down.
 pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Result<Left, CallError> {
     let mut left = Left::default();
-    match set_owner(node, member.uid, member.gid) {
-        Err(Errno::PERM | Errno::INVAL) if where_possible => left.owner = true,
-        result => result.during("chown", member.path.display())?,
+    let there = match node {
+        Node::Open(file) => Some(rustix::fs::fstat(file).during("fstat", member.path.display())?),
+        Node::Name(..) => None,
+    };
+    let owned = there.as_ref().is_some_and(|there| (there.st_uid, there.st_gid) == (member.uid, member.gid));
+    if !owned {
+        match set_owner(node, member.uid, member.gid) {
+            Err(Errno::PERM | Errno::INVAL) if where_possible => left.owner = true,
+            result => result.during("chown", member.path.display())?,
+        }
     }
-    if !matches!(member.kind, Kind::Symlink(_)) {
-        let mode = if left.owner { member.mode & 0o1777 } else { member.mode };
+    let mode = if left.owner { member.mode & 0o1777 } else { member.mode };
+    // A change of owner may have changed the mode, too.
+    let has_mode = owned && there.is_some_and(|there| there.st_mode & 0o7777 == mode);
+    if !has_mode && !matches!(member.kind, Kind::Symlink(_)) {
         set_mode(node, Mode::from_raw_mode(mode)).during("chmod", member.path.display())?;
     }
     for (name, value) in &member.xattrs {

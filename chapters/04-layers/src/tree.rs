@@ -13,6 +13,7 @@ use process::{CallError, During};
 use rootfs::Root;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use crate::acl;
 use crate::apply::{Applied, ApplyOptions, Below, Ownership};
@@ -37,6 +38,8 @@ const MOST_OPEN_ENDS: usize = 10_000;
 pub(crate) struct Tree<'a> {
     root: &'a Root,
     options: &'a ApplyOptions,
+    /// The user and the group that own what this process makes.
+    own: (u32, u32),
     applied: Applied,
     /// Directories without a member of their own, so far.
     implied: BTreeSet<PathBuf>,
@@ -67,6 +70,7 @@ impl<'a> Tree<'a> {
         Self {
             root,
             options,
+            own: (geteuid().as_raw(), getegid().as_raw()),
             applied: Applied::default(),
             implied: BTreeSet::new(),
             implied_so_far: 0,
@@ -180,8 +184,11 @@ impl<'a> Tree<'a> {
         map: Option<&SparseMap>,
         body: &mut dyn Read,
     ) -> Result<()> {
-        // Nobody else reads it before its owner and mode are set.
-        let mode = Mode::RUSR | Mode::WUSR;
+        // Nobody else reads it before its owner is set; where that is who we are, it has its mode from the beginning.
+        let mode = match (member.uid, member.gid) == self.own {
+            true => Mode::from_raw_mode(member.mode & 0o777),
+            false => Mode::RUSR | Mode::WUSR,
+        };
         let file = self.make(parent, name, &member.path, |parent| rustix::fs::openat(parent, name, NEW_FILE, mode));
         let mut file = File::from(file.during("create", member.path.display())?);
         match map {

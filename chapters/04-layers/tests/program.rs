@@ -70,3 +70,23 @@ fn without_overlayfs_a_change_has_the_same_outcome_and_says_so() {
     run(&format!("ch04-layers change --copy {stack} -- sh -ec 'echo more > more'"));
     assert_eq!(run(&format!("ch04-layers diff {stack}")), "D /greeting\nA /more\nC /old\nA /old/new\n");
 }
+
+#[test]
+fn modes_and_owners_are_the_archives_whatever_the_umask() {
+    if !process::needs::root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mkdir from && cd from && touch own read all tool other && chmod 640 own && chmod 444 read && chmod 666 all
+         chown 7:8 other && chmod 4755 tool && chmod 6664 other && mkdir group && chmod 2775 group && touch group/file
+         tar --numeric-owner -cf ../layer.tar . && find . -printf '%P %m %U:%G\\n' | sort > ../listing && cd ..
+         for umask in 0 022 077; do
+             mkdir to-$umask && (umask $umask && {PROGRAM} apply layer.tar to-$umask)
+             (cd to-$umask && find . -printf '%P %m %U:%G\\n') | sort | diff listing -
+         done"
+    );
+    let output = Command::new("sh").args(["-ec", &script]).current_dir(dir.path()).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success() && !said.contains(['<', '>']), "{said}");
+}

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::bound;
+use crate::Transfer;
+use crate::bound::{self, Source};
 use crate::contender::build;
 use crate::cost::{self, Cost};
 use crate::depot::{EMPTY, REGISTRY, Served, remove};
@@ -93,10 +94,10 @@ pub(crate) fn alone() -> Result<()> {
 type Skipped = Vec<(&'static str, String)>;
 
 /// The comparison: what everybody took, in the table's order, and who did not take part.
-pub(crate) fn compare(way: Way, runs: usize, layers: u64, megabytes: u64) -> Result<(Vec<Timing>, Skipped)> {
+pub(crate) fn compare(way: Way, wanted: &Transfer) -> Result<(Vec<Timing>, Skipped)> {
     let cooper = build("cooper")?;
     let dir = tempfile::Builder::new().prefix("cooper-bench-").tempdir().context("no temporary directory")?;
-    let made = Made::new(dir.path(), layers, megabytes)?;
+    let made = Made::new(dir.path(), wanted.layers, wanted.size)?;
     let _registry = Served::registry(dir.path(), REGISTRY)?;
     let image = format!("{REGISTRY}/made");
     let source = format!("oci:{}:{NAME}", made.layout.display());
@@ -107,9 +108,12 @@ pub(crate) fn compare(way: Way, runs: usize, layers: u64, megabytes: u64) -> Res
         Way::Pull => pullers(&cooper),
         Way::Push => pushers(&cooper, &source),
     };
+    if wanted.own {
+        movers.truncate(1);
+    }
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); movers.len()];
-    let mut bounds = Vec::new();
-    for number in 0..runs {
+    let mut bounds = [(Source::Files, Vec::new()), (Source::Registry, Vec::new())];
+    for number in 0..wanted.runs {
         for (mover, costs) in movers.iter_mut().zip(&mut costs).filter(|(mover, _)| mover.skipped.is_none()) {
             let place = format!("to/{number}/{}", mover.name.split(',').next().unwrap_or_default());
             match mover.go(&dir.path().join(place)) {
@@ -117,9 +121,9 @@ pub(crate) fn compare(way: Way, runs: usize, layers: u64, megabytes: u64) -> Res
                 Err(error) => mover.skipped = Some(format!("{error:#}")),
             }
         }
-        if way == Way::Pull {
+        for (source, costs) in bounds.iter_mut().filter(|_| way == Way::Pull) {
             rustix::fs::sync();
-            bounds.push(bound::measure(&made.layers, &dir.path().join(format!("bound-{number}")))?);
+            costs.push(bound::measure(&made.layers, *source, &dir.path().join(format!("bound-{source:?}-{number}")))?);
         }
     }
     let skipped = movers.iter().filter_map(|mover| Some((mover.name, mover.skipped.clone()?))).collect();
@@ -171,7 +175,7 @@ fn pushers(cooper: &Path, source: &str) -> Vec<Mover> {
 }
 
 /// Prints what everybody took, and returns the times on the wall.
-fn table(movers: &[Mover], costs: &[Vec<Cost>], bounds: &[Cost]) -> Vec<Timing> {
+fn table(movers: &[Mover], costs: &[Vec<Cost>], bounds: &[(Source, Vec<Cost>)]) -> Vec<Timing> {
     println!("{:24} {:>12} {:>14} {:>12}", "", "wall", "processor", "memory");
     let mut results = Vec::new();
     for (mover, runs) in movers.iter().zip(costs).filter(|(_, runs)| !runs.is_empty()) {
@@ -180,18 +184,21 @@ fn table(movers: &[Mover], costs: &[Vec<Cost>], bounds: &[Cost]) -> Vec<Timing> 
         let fastest = runs.iter().map(|run| run.wall).fold(f64::INFINITY, f64::min);
         results.push(Timing { name: mover.name, median: cost.wall, fastest });
     }
-    if let (false, Some(own)) = (bounds.is_empty(), costs.first().filter(|runs| !runs.is_empty())) {
-        let (bound, own) = (cost::median(bounds), cost::median(own));
-        let what = "sha256, inflate, sha256, write";
-        println!("{:24} {:>9.0} ms {:>11.0} ms   ({what})", "the bound", bound.wall, bound.processor);
-        let percent = |bound: f64, own: f64| 100.0 * bound / own;
-        println!(
-            "cooper reaches {:.0} % of the bound; {:.0} % in processor time",
-            percent(bound.wall, own.wall),
-            percent(bound.processor, own.processor)
-        );
+    if let Some(own) = costs.first().filter(|runs| !runs.is_empty()) {
+        beside_bounds(cost::median(own), bounds);
     }
     results
+}
+
+/// Prints the bounds, how near we came, and what they are made of.
+fn beside_bounds(own: Cost, bounds: &[(Source, Vec<Cost>)]) {
+    for (source, runs) in bounds.iter().filter(|(_, runs)| !runs.is_empty()) {
+        let bound = cost::median(runs);
+        let (wall, processor) = (100.0 * bound.wall / own.wall, 100.0 * bound.processor / own.processor);
+        println!("{:24} {:>9.0} ms {:>11.0} ms", source.name(), bound.wall, bound.processor);
+        println!("{:24} cooper reaches {wall:.0} % of it, {processor:.0} % in processor time", "");
+        println!("{:24} ({})", "", source.content());
+    }
 }
 
 /// The directory of the picture is made by whoever draws; this is its name.
