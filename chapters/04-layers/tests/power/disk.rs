@@ -63,12 +63,16 @@ impl Picture {
     /// A disk with that on it, mounted.
     pub(crate) fn boot(&self) -> Disk {
         let copy = self.image.with_extension("copy");
-        let file = fs::File::create(&copy).unwrap();
+        let file = fs::File::create_new(&copy).unwrap();
         file.set_len(fs::metadata(&self.image).unwrap().len()).unwrap();
         for (offset, bytes) in &self.extents {
             file.write_all_at(bytes, *offset).unwrap();
         }
-        Disk::mount(copy)
+        let disk = Disk::mount(copy.clone());
+        // The next picture is another file: a mount goes with its last user, which may be a child of another test that is just
+        // starting, and what it writes as it goes must not come upon a new disk.
+        fs::remove_file(&copy).unwrap();
+        disk
     }
 }
 
