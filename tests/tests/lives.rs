@@ -95,6 +95,13 @@ fn ended_unseen(cooper: &Cooper, name: &str) {
     assert!(cooper.run(&["wait", name]).fails(1).contains("exit code is unknown"));
 }
 
+/// Whether some hierarchy has a control group of this container's.
+fn has_group(id: &str) -> bool {
+    let top = std::path::Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(top).unwrap().map(|entry| entry.unwrap().path());
+    hierarchies.chain([top.to_owned()]).any(|place| place.join("cooper").join(id).exists())
+}
+
 /// A name, an address and a port that were in use when the power went are free for the same container and for another.
 #[test]
 fn after_a_killed_monitor_and_after_a_reboot_states_are_honest_and_everything_is_free() {
@@ -127,10 +134,13 @@ fn after_a_killed_monitor_and_after_a_reboot_states_are_honest_and_everything_is
     assert_eq!(cooper.run(&["port", "web", "80"]).ok().trim(), address);
 
     let [process, monitor] = pids(&cooper, "web");
+    let id = cooper.run(&["inspect", "--format", "{{.Id}}", "web"]).ok();
+    assert!(has_group(id.trim()));
     kill(monitor);
     kill(process);
     std::fs::remove_dir_all(cooper.root().join("run")).unwrap();
     cooper.run(&["rm", "-f", "web"]).ok();
+    assert!(!has_group(id.trim()), "its control groups are still there");
     cooper.run(&run).ok();
     cooper.run(&["rm", "-f", "web"]).ok();
     cooper.finish();

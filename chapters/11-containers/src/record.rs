@@ -69,8 +69,8 @@ pub struct Life {
     pub endpoints: Vec<Endpoint>,
     /// Published ports while it runs, with the host's ports that they really got.
     pub ports: Vec<PortMapping>,
-    /// The monitor that wrote that it runs. As long as that very process lives, what it wrote is true, and no other file has to be
-    /// asked; whether another has taken over is in `monitor.json`.
+    /// The monitor that wrote that it runs. As long as that very process lives and `monitor.json` is there, what it wrote is true; what
+    /// stands in that file says whether another has taken over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) monitor: Option<Watcher>,
     /// Whether its monitor died and nobody has put it right: its processes may live still.
@@ -173,8 +173,10 @@ impl Container {
     /// A state file that cannot be read.
     pub fn life(&self) -> Result<Life, CallError> {
         let mut life: Life = state::read_run_json(&self.state_file())?.unwrap_or_default();
+        let run = self.run_directory();
         let is_watched = |life: &Life| {
-            life.monitor.as_ref().is_some_and(Watcher::is_alive) || Watcher::is_there(&self.run_directory())
+            let known = life.monitor.as_ref().is_some_and(Watcher::is_alive) && Watcher::is_named(&run);
+            known || Watcher::is_there(&run)
         };
         if life.status.is_live() && !is_watched(&life) {
             // It may just have ended in good order, between our two looks.

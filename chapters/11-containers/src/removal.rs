@@ -188,7 +188,8 @@ impl Engine {
 
     /// Puts right a container whose monitor died without doing so. Nothing happens to any other.
     ///
-    /// A run directory is made before anything of the kernel's and removed after everything: where there is none, nothing is held.
+    /// A run directory is made before anything of the kernel's and removed after everything: where there is none, and none is missed,
+    /// nothing is held.
     pub(crate) fn bury(&self, container: &Container) -> Result<()> {
         let Some(_lock) = self.release_if_dead(container)? else { return Ok(()) };
         if !container.claims_to_live() {
@@ -200,7 +201,9 @@ impl Engine {
 
     /// [`bury`](Self::bury) without writing anything, which a full disk would refuse; the lock, if there was something to do.
     fn release_if_dead(&self, container: &Container) -> Result<Option<Lock>> {
-        if !container.run_directory().exists() || container.monitor().is_some() {
+        // Somebody may have emptied the directory of all runs, which takes nothing from the kernel: then the state still claims a run.
+        let has_run = container.run_directory().exists() || container.claims_to_live();
+        if !has_run || container.monitor().is_some() {
             return Ok(None);
         }
         let lock = match container.lock() {

@@ -54,6 +54,11 @@ impl Watcher {
         Self::read(run).is_some_and(|watcher| watcher.is_alive())
     }
 
+    /// Whether some monitor is named there. Where the directory is gone (a reboot, before the monitor has noticed) nobody watches.
+    pub(crate) fn is_named(run: &Path) -> bool {
+        run.join(FILE).exists()
+    }
+
     fn read(run: &Path) -> Option<Self> {
         state::read_run_json(&run.join(FILE)).ok()?
     }

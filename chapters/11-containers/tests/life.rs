@@ -249,8 +249,9 @@ fn who_runs_is_told_by_the_monitor_that_wrote_it_or_by_the_one_that_is_there() {
         life["monitor"]["start_time"] = start_time.into();
         std::fs::write(&state, life.to_string()).unwrap();
     };
-    // It lives, and its word is enough.
-    std::fs::rename(&named, &aside).unwrap();
+    // It lives, and its word is enough: what the file says is not asked.
+    std::fs::copy(&named, &aside).unwrap();
+    std::fs::write(&named, "").unwrap();
     assert_eq!(status(), Status::Running);
     // Another process has its number now: nobody watches.
     of_another(1);
@@ -258,6 +259,11 @@ fn who_runs_is_told_by_the_monitor_that_wrote_it_or_by_the_one_that_is_there() {
     // The state is of an earlier monitor, or tells of none; one is there all the same.
     std::fs::rename(&aside, &named).unwrap();
     assert_eq!(status(), Status::Running);
+    // The directory of runs was emptied: nobody watches, whatever the state says.
+    std::fs::write(&state, &written).unwrap();
+    std::fs::rename(&named, &aside).unwrap();
+    assert_eq!(status(), Status::Exited);
+    std::fs::rename(&aside, &named).unwrap();
     std::fs::write(&state, "{\"status\":\"running\"}").unwrap();
     assert_eq!(status(), Status::Running);
     std::fs::write(&state, &written).unwrap();
