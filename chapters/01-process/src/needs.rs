@@ -54,10 +54,18 @@ pub fn cgroup_v2() -> bool {
     met(controllers.contains("memory"), "cgroup v2 with its controllers")
 }
 
+/// The test needs a device that it may read and write, such as `/dev/net/tun`.
+pub fn device(path: &str) -> bool {
+    met(opens(path), &format!("the device {path}"))
+}
+
 /// The test needs loop devices, to have a file system of its own in a file.
 pub fn loop_devices() -> bool {
-    let control = std::fs::OpenOptions::new().read(true).write(true).open("/dev/loop-control");
-    met(control.is_ok(), "loop devices")
+    met(opens("/dev/loop-control"), "loop devices")
+}
+
+fn opens(device: &str) -> bool {
+    std::fs::OpenOptions::new().read(true).write(true).open(device).is_ok()
 }
 
 /// Where a program is, if it is in `PATH` or in the directories of the administrator's programs.
@@ -80,6 +88,15 @@ pub fn copy_program(program: impl AsRef<Path>, into: impl AsRef<Path>) {
     let status = Command::new("install").args(["-m", "755", "--"]).args([program, into]).status();
     let done = status.is_ok_and(|status| status.success());
     assert!(done, "cannot copy {} to {}", program.display(), into.display());
+}
+
+/// What root puts before the words of a command, so that an ordinary user in it may use a device that only root may on this machine.
+/// Most machines let everybody. The command sees, in a mount namespace of its own, another file in the device's place; `place` is a
+/// directory for it.
+pub fn lending(device: &str, place: &Path) -> Vec<String> {
+    let script = r#"mount -t tmpfs none "$0" && mknod -m 666 "$0/it" $(stat -c 'c 0x%t 0x%T' "$1") &&
+        mount --bind "$0/it" "$1" && shift && exec "$@""#;
+    ["unshare", "--mount", "sh", "-c", script, &place.to_string_lossy(), device].map(str::to_owned).into()
 }
 
 /// Prints a skip, or makes it a failure where skips are not allowed.

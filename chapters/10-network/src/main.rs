@@ -55,6 +55,12 @@ fn main() -> ExitCode {
 
 /// Moves this process to a network in which nothing but a silent loopback is.
 fn machine_of_its_own() -> Result<()> {
+    leave_the_machine()?;
+    // A new network takes over from the machine's whether it passes packets on. The demonstration begins as most machines do.
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").context("write /proc/sys/net/ipv4/ip_forward")
+}
+
+fn leave_the_machine() -> Result<()> {
     let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
     if user.is_root() {
         return unshare(CloneFlags::CLONE_NEWNET).context("unshare CLONE_NEWNET");

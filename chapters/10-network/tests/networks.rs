@@ -337,11 +337,7 @@ fn world() -> Container {
 
 #[test]
 fn without_bridges_a_program_carries_the_packets() {
-    if !host::fresh() || !process::needs::program("pasta") {
-        return;
-    }
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        eprintln!("SKIP: needs /dev/net/tun");
+    if !host::fresh() || !process::needs::program("pasta") || !process::needs::device("/dev/net/tun") {
         return;
     }
     // pasta copies the address of the machine's way out, so there must be one.
@@ -378,11 +374,8 @@ fn without_bridges_a_program_carries_the_packets() {
 
 #[test]
 fn a_machine_without_any_way_out_still_gives_a_network_but_no_ports() {
-    if !host::fresh() || !process::needs::program("pasta") || !process::needs::program("slirp4netns") {
-        return;
-    }
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        eprintln!("SKIP: needs /dev/net/tun");
+    let programs = ["pasta", "slirp4netns"];
+    if !host::fresh() || !programs.into_iter().all(process::needs::program) || !process::needs::device("/dev/net/tun") {
         return;
     }
     let web = Container::new("aaaaaaaaaaaa0001");

@@ -88,9 +88,11 @@ fn so_it_is_for_an_ordinary_user() {
     if !needs::root() || !needs::account("learner") || !needs::user_namespaces() || !needs::program("newuidmap") {
         return;
     }
-    let root = open_directory();
-    let mut command = Command::new("runuser");
-    command.args(["-u", "learner", "--", "unshare", "--user", "--map-root-user", "--map-auto", "--mount"]);
+    let (root, place) = (open_directory(), open_directory());
+    let lending = needs::lending("/dev/fuse", place.path());
+    let mut command = Command::new(&lending[0]);
+    command.args(&lending[1..]);
+    command.args(["runuser", "-u", "learner", "--", "unshare", "--user", "--map-root-user", "--map-auto", "--mount"]);
     assert_eq!(told(&mut command, root.path(), ",userxattr"), expected());
     // Its files belong to ids that only its namespace has names for.
     std::process::Command::new("rm").arg("-rf").arg(root.path()).status().unwrap();

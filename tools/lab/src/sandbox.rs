@@ -219,6 +219,7 @@ pub(crate) fn map_ids(users: &str, groups: &str) -> Result<()> {
 
 /// Makes the namespaces, becomes root in them, and starts their first process.
 fn outer(plan: &str) -> Result<ExitCode> {
+    sys::listen_to_every_signal();
     let (uid, gid) = (geteuid(), getegid());
     let all = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS

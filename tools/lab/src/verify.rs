@@ -58,7 +58,7 @@ struct Try<'a> {
 /// Tries the exercises that `wanted` says with every body that is known for their holes; two at a time.
 ///
 /// # Errors
-/// The harness failed; the starters, or a mutant, do not compile.
+/// The starters, or a mutant, do not compile.
 pub fn verify(workspace: &Workspace, wanted: impl Fn(&Exercise) -> bool) -> Result<Vec<Trial>> {
     let exercises = workspace.exercises()?;
     for exercise in &exercises {
@@ -71,7 +71,7 @@ pub fn verify(workspace: &Workspace, wanted: impl Fn(&Exercise) -> bool) -> Resu
     let tries = tries(&exercises);
     let tries: Vec<&Try<'_>> = tries.iter().filter(|one| wanted(one.exercise)).collect();
     let next = AtomicUsize::new(0);
-    let done: Mutex<BTreeMap<usize, Result<Trial>>> = Mutex::default();
+    let done: Mutex<BTreeMap<usize, Trial>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8) {
             scope.spawn(|| {
@@ -84,22 +84,25 @@ pub fn verify(workspace: &Workspace, wanted: impl Fn(&Exercise) -> bool) -> Resu
             });
         }
     });
-    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_values().collect()
+    Ok(done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_values().collect())
 }
 
-fn attempt(workspace: &Workspace, one: &Try<'_>, programs: &BTreeMap<String, PathBuf>) -> Result<Trial> {
-    let exercise = one.exercise;
-    let verdict = match lacking(exercise) {
+fn attempt(workspace: &Workspace, one: &Try<'_>, programs: &BTreeMap<String, PathBuf>) -> Trial {
+    let verdict = match lacking(one.exercise) {
         Some(reason) => Verdict::Skipped(reason),
-        None => {
-            let program = programs.get(&exercise.program()).with_context(|| format!("no {}", exercise.program()))?;
-            // The same names in every run, so that what a reader is told can be kept as a snapshot.
-            let seed = exercise.id.bytes().fold(0x5eed, |seed: u64, byte| seed.wrapping_mul(131) ^ u64::from(byte));
-            ask(exercise, program.clone(), Some(seed), one.environment.clone()).with_context(|| one.name.clone())?
-        }
+        // A try that could not be made is a finding about that try: the others have been made all the same.
+        None => verdict(one, programs).unwrap_or_else(|error| Verdict::Skipped(format!("the harness: {error:#}"))),
     };
     let surprise = surprise(&verdict, one.expected.as_deref()).or_else(|| lost(workspace, &verdict));
-    Ok(Trial { name: one.name.clone(), verdict, surprise })
+    Trial { name: one.name.clone(), verdict, surprise }
+}
+
+fn verdict(one: &Try<'_>, programs: &BTreeMap<String, PathBuf>) -> Result<Verdict> {
+    let exercise = one.exercise;
+    let program = programs.get(&exercise.program()).with_context(|| format!("no {}", exercise.program()))?;
+    // The same names in every run, so that what a reader is told can be kept as a snapshot.
+    let seed = exercise.id.bytes().fold(0x5eed, |seed: u64, byte| seed.wrapping_mul(131) ^ u64::from(byte));
+    ask(exercise, program.clone(), Some(seed), one.environment.clone())
 }
 
 /// Every body of every exercise, in the reading order.
