@@ -1,10 +1,13 @@
 //! The specification's process, turned into chapter 6's confinement and chapter 1's limits.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use oci_spec::runtime::{Capabilities as OciCapabilities, LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{Capabilities as OciCapabilities, LinuxSeccomp, LinuxSeccompArg, LinuxSyscall, Process, Spec};
 use privileges::{CapSet, Capabilities, Confinement, Identity, Label, SecurityModule, seccomp};
 use process::{ProcessStep, Resource};
+use serde::de::value::Error as NameError;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use crate::error::Error;
 use crate::spec::config;
@@ -50,9 +53,7 @@ pub fn confinement(spec: &Spec, process: &Process, keyring: Option<String>) -> R
 /// The filter of a profile, which must name an agent if and only if it asks one.
 fn filter(profile: &LinuxSeccomp, effective: CapSet) -> Result<seccomp::Program, Error> {
     let refuse = |field: &str, reason: &str| config(Path::new("config.json"), field, reason.to_owned());
-    let malformed = |error: serde_json::Error| refuse("linux.seccomp", &error.to_string());
-    let value = serde_json::to_value(profile).map_err(malformed)?;
-    let profile: seccomp::Profile = serde_json::from_value(value).map_err(malformed)?;
+    let profile = in_our_words(profile).map_err(|error| refuse("linux.seccomp", &error.to_string()))?;
     let program = profile.compile(&effective)?;
     if program.flags.new_listener && profile.listener_path.is_empty() {
         return Err(refuse("linux.seccomp.listenerPath", "missing, and SCMP_ACT_NOTIFY asks whoever listens there"));
@@ -61,6 +62,42 @@ fn filter(profile: &LinuxSeccomp, effective: CapSet) -> Result<seccomp::Program,
         return Err(refuse("linux.seccomp.listenerMetadata", "given without a listenerPath"));
     }
     Ok(program)
+}
+
+/// The specification's profile as chapter 6 has it. Both call actions, comparisons and machines by the same names.
+fn in_our_words(profile: &LinuxSeccomp) -> Result<seccomp::Profile, NameError> {
+    let argument = |argument: &LinuxSeccompArg| {
+        Ok(seccomp::Argument {
+            index: u32::try_from(argument.index()).unwrap_or(u32::MAX),
+            value: argument.value(),
+            value_two: argument.value_two().unwrap_or_default(),
+            op: named(argument.op())?,
+        })
+    };
+    let rule = |syscall: &LinuxSyscall| {
+        Ok(seccomp::Rule {
+            names: syscall.names().clone(),
+            action: named(syscall.action())?,
+            errno_ret: syscall.errno_ret(),
+            args: syscall.args().iter().flatten().map(argument).collect::<Result<_, _>>()?,
+            includes: seccomp::Condition::default(),
+            excludes: seccomp::Condition::default(),
+        })
+    };
+    Ok(seccomp::Profile {
+        default_action: named(profile.default_action())?,
+        default_errno_ret: profile.default_errno_ret(),
+        architectures: profile.architectures().iter().flatten().map(ToString::to_string).collect(),
+        arch_map: Vec::new(),
+        flags: profile.flags().iter().flatten().map(ToString::to_string).collect(),
+        listener_path: profile.listener_path().iter().map(|path| path.to_string_lossy()).collect(),
+        listener_metadata: profile.listener_metadata().clone().unwrap_or_default(),
+        syscalls: profile.syscalls().iter().flatten().map(rule).collect::<Result<_, _>>()?,
+    })
+}
+
+fn named<T: DeserializeOwned>(name: impl Display) -> Result<T, NameError> {
+    T::deserialize(name.to_string().into_deserializer())
 }
 
 /// The labels that security modules shall go by. One that nobody would enforce is refused.

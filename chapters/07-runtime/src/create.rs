@@ -17,7 +17,7 @@ use crate::hooks;
 use crate::options::{CgroupManager, CreateOptions};
 use crate::plan::{self, CREATED, Request, RootSource, Streams};
 use crate::prepared::Prepared;
-use crate::spec;
+use crate::spec::Checked;
 use crate::start::{self, StartSocket};
 use crate::state::{Record, State, StateDir, Status, file_of};
 
@@ -37,7 +37,7 @@ pub struct Create<'a> {
     /// Its id, unique in `state`.
     pub id: &'a str,
     /// Its configuration.
-    pub spec: &'a Spec,
+    pub spec: &'a Checked,
     /// The directory that relative paths of the configuration begin at.
     pub bundle: &'a Path,
     /// Its root.
@@ -97,6 +97,7 @@ pub struct Created {
     pub console: Option<OwnedFd>,
     child: Spawned,
     id: String,
+    spec: Checked,
     state: StateDir,
 }
 
@@ -134,7 +135,6 @@ pub fn create_planned<S>(mut request: Create<'_>, planner: impl Planner<S>) -> R
 where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
-    spec::check_made(request.spec)?;
     let directory = request.state.reserve(request.id)?;
     let made = make(&mut request, &directory, planner);
     if let Err(error) = &made {
@@ -142,7 +142,7 @@ where
         if hooks::failed(error) {
             let state = State { status: Status::Stopped, ..new_record(&request).state };
             // The error that is told is the first; a later one changes nothing any more.
-            drop(hooks::run_to_the_end(hooks::after_deletion(request.spec), &state));
+            drop(hooks::run_to_the_end(hooks::after_deletion(request.spec.hooks().as_ref()), &state));
         }
     }
     made
@@ -202,7 +202,14 @@ where
     request.state.write(&record)?;
     child.go()?;
     let child = guard.release()?;
-    Ok(Created { pid: child.pid(), console, child, id: id.to_owned(), state: request.state.clone() })
+    Ok(Created {
+        pid: child.pid(),
+        console,
+        child,
+        id: id.to_owned(),
+        spec: spec.clone(),
+        state: request.state.clone(),
+    })
 }
 
 /// Writes down, first of all, what is about to be made: were we killed now, `delete` would know what to look for.
@@ -241,7 +248,7 @@ impl Created {
     /// # Errors
     /// [`Error::CommandNotFound`] and [`Error::NotExecutable`] for the program; a hook's failure.
     pub fn start(mut self) -> Result<Started, Error> {
-        let warnings = match start::start(&self.state, &self.id) {
+        let warnings = match start::start_made(&self.state, &self.id, &self.spec) {
             Err(error) => return Err(self.give_up(error)?),
             Ok(warnings) => warnings,
         };

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::{Hook, Spec};
+use oci_spec::runtime::{Hook, Hooks};
 
 use crate::error::Error;
 use crate::state::State;
@@ -28,8 +28,8 @@ pub(crate) fn run_to_the_end(hooks: &[Hook], state: &State) -> Vec<Error> {
 }
 
 /// The hooks that run once a container has been deleted.
-pub(crate) fn after_deletion(spec: &Spec) -> &[Hook] {
-    spec.hooks().as_ref().and_then(|hooks| hooks.poststop().as_deref()).unwrap_or_default()
+pub(crate) fn after_deletion(hooks: Option<&Hooks>) -> &[Hook] {
+    hooks.and_then(|hooks| hooks.poststop().as_deref()).unwrap_or_default()
 }
 
 /// Whether it was a hook that failed: outside, or inside as a step of init. Then there was a container, and its life ends

@@ -56,7 +56,7 @@ pub use pause::{pause, resume};
 pub use plan::RootSource;
 pub use prepared::Prepared;
 pub use restore::{Restore, restore};
-pub use spec::Spec;
+pub use spec::{Checked, Spec};
 pub use start::start;
 pub use state::{Record, State, StateDir, Status};
 pub use step::RuntimeStep;

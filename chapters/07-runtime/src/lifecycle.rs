@@ -130,11 +130,12 @@ pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<Vec<Error>
         }
         end(record)?;
     }
-    let spec = directory.spec(id).ok();
+    // One of which only half exists may have no configuration yet, and then no hook.
+    let hooks = directory.hooks(id).unwrap_or_default();
     directory.remove(id)?;
-    let (Some(record), Some(spec)) = (record, spec) else { return Ok(Vec::new()) };
+    let Some(record) = record else { return Ok(Vec::new()) };
     let state = State { status: Status::Stopped, pid: None, ..record.state };
-    Ok(hooks::run_to_the_end(hooks::after_deletion(&spec), &state))
+    Ok(hooks::run_to_the_end(hooks::after_deletion(hooks.as_ref()), &state))
 }
 
 /// Kills what is left of a container's processes and removes its cgroup.

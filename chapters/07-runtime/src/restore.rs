@@ -9,14 +9,15 @@ use oci_spec::runtime::Spec;
 use process::{During as _, Event, Pid, PidFd, ProcessStep, Program, Signal, kernel_file};
 use rootfs::RootfsStep;
 
+use crate::cgroup;
 use crate::checkpoint::{self, Criu, Frozen, binds, confinement_of, frozen};
 use crate::create::Started;
 use crate::error::Error;
 use crate::options::CreateOptions;
+use crate::spec::Checked;
 use crate::spec::refuse;
 use crate::state::{Record, StateDir, Status};
 use crate::step::RuntimeStep;
-use crate::{cgroup, spec};
 
 /// The checkpoint of a child at which the container's root is read-only.
 const READ_ONLY: &str = "read-only root";
@@ -26,7 +27,7 @@ pub struct Restore<'a> {
     /// Its id, unique in `state`; it need not be the one that it had.
     pub id: &'a str,
     /// Its configuration.
-    pub spec: &'a Spec,
+    pub spec: &'a Checked,
     /// The directory that relative paths of the configuration begin at.
     pub bundle: &'a Path,
     /// Where its state lives.
@@ -47,7 +48,6 @@ pub struct Restore<'a> {
 /// # References
 /// criu(8), "restore"; runc-restore(8)
 pub fn restore(request: &Restore<'_>) -> Result<Started, Error> {
-    spec::check_made(request.spec)?;
     check(request.spec)?;
     let frozen = frozen(request.criu.images)?;
     let directory = request.state.reserve(request.id)?;

@@ -1,6 +1,8 @@
 //! The bundle's `config.json`: read, and checked for what this runtime does not do.
 
+use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use oci_spec::runtime::Spec;
 use process::During as _;
@@ -23,6 +25,31 @@ const UNSUPPORTED: [(&str, &str); 9] = [
     ("/linux/netDevices", "not supported: it is of version 1.3"),
     ("/linux/personality/flags", "not supported: the specification names none"),
 ];
+
+/// A configuration that this runtime does in every field: what [`load`] gives, and [`Checked::made`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Checked(Arc<Spec>);
+
+impl Checked {
+    /// Checks a configuration that was not read from a file but made.
+    ///
+    /// # Errors
+    /// A field that is not supported, by name.
+    pub fn made(spec: Spec) -> Result<Self, Error> {
+        let file = Path::new("config.json");
+        let value = serde_json::to_value(&spec).map_err(|error| config(file, "", error.to_string()))?;
+        check(file, &value)?;
+        Ok(Self(Arc::new(spec)))
+    }
+}
+
+impl Deref for Checked {
+    type Target = Spec;
+
+    fn deref(&self) -> &Spec {
+        &self.0
+    }
+}
 
 /// The largest configuration that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
@@ -50,7 +77,7 @@ pub fn example(rootless: Option<(u32, u32)>) -> Spec {
 ///
 /// # References
 /// OCI runtime spec, bundle.md and config.md
-pub fn load(bundle: &Path) -> Result<Spec, Error> {
+pub fn load(bundle: &Path) -> Result<Checked, Error> {
     read(&bundle.join("config.json"))
 }
 
@@ -58,7 +85,7 @@ pub fn load(bundle: &Path) -> Result<Spec, Error> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn read(file: &Path) -> Result<Spec, Error> {
+pub fn read(file: &Path) -> Result<Checked, Error> {
     let length = std::fs::metadata(file).during("stat", file.display())?.len();
     if length > LIMIT {
         return Err(config(file, "", format!("longer than {LIMIT} bytes")));
@@ -66,17 +93,8 @@ pub fn read(file: &Path) -> Result<Spec, Error> {
     let text = std::fs::read_to_string(file).during("read", file.display())?;
     let value: Value = serde_json::from_str(&text).map_err(|error| config(file, "", error.to_string()))?;
     check(file, &value)?;
-    serde_json::from_value(value).map_err(|error| config(file, "", error.to_string()))
-}
-
-/// Checks a configuration that was not read from a file but made.
-///
-/// # Errors
-/// A field that is not supported, by name.
-pub fn check_made(spec: &Spec) -> Result<(), Error> {
-    let file = Path::new("config.json");
-    let value = serde_json::to_value(spec).map_err(|error| config(file, "", error.to_string()))?;
-    check(file, &value)
+    let spec = serde_json::from_value(value).map_err(|error| config(file, "", error.to_string()))?;
+    Ok(Checked(Arc::new(spec)))
 }
 
 fn check(file: &Path, value: &Value) -> Result<(), Error> {

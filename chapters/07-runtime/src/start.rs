@@ -30,7 +30,7 @@ use crate::agent;
 use crate::error::Error;
 use crate::hooks;
 use crate::spec;
-use crate::state::{State, StateDir, Status};
+use crate::state::{Record, State, StateDir, Status};
 
 const NAME: &str = "start.sock";
 
@@ -69,12 +69,21 @@ fn short_path(directory: &Path) -> Result<(OwnedFd, String), Error> {
 /// OCI runtime spec, runtime.md, "Start"
 pub fn start(state: &StateDir, id: &str) -> Result<Vec<Error>, Error> {
     let _lock = state.lock(id)?;
-    let mut record = state.record_now(id)?;
+    go_on(state, state.record_now(id)?, &state.spec(id)?)
+}
+
+/// The same for whoever has just made the container: the configuration is at hand, and nobody had the time to pause it.
+pub(crate) fn start_made(state: &StateDir, id: &str, spec: &Spec) -> Result<Vec<Error>, Error> {
+    let _lock = state.lock(id)?;
+    go_on(state, state.record(id)?, spec)
+}
+
+fn go_on(state: &StateDir, mut record: Record, spec: &Spec) -> Result<Vec<Error>, Error> {
+    let id = record.state.id.as_str();
     if record.state.status != Status::Created {
         let status = record.state.status.to_string();
         return Err(Error::Status { operation: "start", id: id.to_owned(), status });
     }
-    let spec = state.spec(id)?;
     if spec.process().is_none() {
         return Err(spec::refuse("process", "missing: there is nothing to start"));
     }
@@ -86,7 +95,7 @@ pub fn start(state: &StateDir, id: &str) -> Result<Vec<Error>, Error> {
     let mut answer = Vec::new();
     while let Some(listener) = hear(&mut socket, &mut answer).during("read", shown.display())? {
         let pid = record.state.pid.ok_or_else(|| CallError::refused("start", id, "it has ended"))?;
-        agent::hand_over(&spec, &record.state, pid, &listener)?;
+        agent::hand_over(spec, &record.state, pid, &listener)?;
         socket.write_all(b"g").during("write", shown.display())?;
     }
     if !answer.is_empty() {
@@ -96,7 +105,7 @@ pub fn start(state: &StateDir, id: &str) -> Result<Vec<Error>, Error> {
     }
     record.state.status = Status::Running;
     state.write(&record)?;
-    run_poststart(&spec, &record.state)
+    run_poststart(spec, &record.state)
 }
 
 /// Until version 1.2 of the specification a failing hook after the start was worth a warning; since 1.3 it ends the

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cgroups::Cgroup;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Hooks, Spec};
 use process::state::{self, Lock};
 use process::{CallError, During as _, Pid, kernel_file};
 use serde::{Deserialize, Serialize};
@@ -231,6 +231,16 @@ impl StateDir {
     pub fn spec(&self, id: &str) -> Result<Spec, Error> {
         // Checked when it was written, by us.
         Ok(state::read_json(&self.container(id)?.join("config.json"))?)
+    }
+
+    /// Of that configuration the hooks alone: who ends a container need not know what it was allowed to do.
+    pub(crate) fn hooks(&self, id: &str) -> Result<Option<Hooks>, Error> {
+        #[derive(Deserialize)]
+        struct Part {
+            hooks: Option<Hooks>,
+        }
+        let part: Part = state::read_json(&self.container(id)?.join("config.json"))?;
+        Ok(part.hooks)
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use process::{ExitStatus, needs};
-use runtime::{Create, Created, Force, RootSource, Spec, Started, StateDir, Stdio};
+use runtime::{Checked, Create, Created, Force, RootSource, Started, StateDir, Stdio};
 use serde_json::{Value, json};
 
 const IN_A_ROW: usize = 2_000;
@@ -41,7 +41,7 @@ fn main() {
 /// One bundle, of which any number of containers is made.
 struct Cooperage {
     home: tempfile::TempDir,
-    spec: Spec,
+    spec: Checked,
     state: StateDir,
 }
 
@@ -58,7 +58,7 @@ impl Cooperage {
         config["process"]["args"] = json!(["sh", "-c", "sleep 1000 & exit 7"]);
         config["process"]["terminal"] = json!(false);
         let state = StateDir::new(home.path().join("state"));
-        Self { spec: serde_json::from_value(config).unwrap(), state, home }
+        Self { spec: Checked::made(serde_json::from_value(config).unwrap()).unwrap(), state, home }
     }
 
     fn create(&self, id: &str) -> Created {

@@ -15,7 +15,7 @@ use process::channel::Inside;
 use process::{CallError, ProcessStep, Step, needs};
 use rootfs::RootState;
 use runtime::plan::{self, Request};
-use runtime::{Create, Error, Force, RootSource, RuntimeStep, Spec, StateDir, Stdio};
+use runtime::{Checked, Create, Error, Force, RootSource, RuntimeStep, Spec, StateDir, Stdio};
 use serde_json::json;
 
 fn main() {
@@ -74,7 +74,7 @@ impl From<NamespaceStep> for Injected {
 /// A bundle with busybox, a state directory, and a specification that asks for a bit of everything.
 struct Scene {
     home: tempfile::TempDir,
-    spec: Spec,
+    spec: Checked,
 }
 
 impl Scene {
@@ -94,7 +94,7 @@ impl Scene {
         document["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
         let hook = json!([{"path": "/bin/true"}]);
         document["hooks"] = json!({"createContainer": hook, "startContainer": hook});
-        Some(Self { home, spec: serde_json::from_value(document).unwrap() })
+        Some(Self { home, spec: Checked::made(serde_json::from_value(document).unwrap()).unwrap() })
     }
 
     fn state(&self) -> StateDir {

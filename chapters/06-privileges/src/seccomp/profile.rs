@@ -1,5 +1,6 @@
 //! A profile as people write it: the OCI `linux.seccomp` JSON, and Docker's additions.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -205,12 +206,21 @@ impl Profile {
         resolved
     }
 
+    /// Whether it has the OCI form already, as a runtime gets it.
+    fn is_resolved(&self) -> bool {
+        let unconditional = |rule: &Rule| rule.includes.is_empty() && rule.excludes.is_empty();
+        self.arch_map.is_empty() && self.syscalls.iter().all(unconditional)
+    }
+
     /// Assembles the filter for a container with these capabilities, on this machine.
     ///
     /// # Errors
     /// A profile that means nothing, by the place in it; a program that is too long.
     pub fn compile(&self, capabilities: &CapSet) -> Result<Program, Error> {
-        let resolved = self.resolve(*capabilities, running_kernel());
+        let resolved = match self.is_resolved() {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(self.resolve(*capabilities, running_kernel())),
+        };
         let table = table::Table::of(&resolved)?;
         let flags = resolved.filter_flags(table.answers(Answer::NOTIFY))?;
         if flags.new_listener && table.may_answer("sendmsg", Answer::NOTIFY) {

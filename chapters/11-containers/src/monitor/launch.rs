@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use layers::Stacking;
 use layers::fuse::Keeper;
 use process::{During as _, Pid, PidFd, pty};
-use runtime::{Create, CreateOptions, Spec, Stdio};
+use runtime::{Checked, Create, CreateOptions, Spec, Stdio};
 
 use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
@@ -67,6 +67,7 @@ pub(super) fn launch(
     let _until_it_is_made = engine.mount_parts(container.id(), &mut mounts)?;
     let places = container.record().options.sharing.places(engine)?;
     let spec = plan(engine, container, &mounts, places)?;
+    let spec = Checked::made(spec).map_err(|error| because(error, container))?;
     write_spec(container, &spec)?;
     engine.note_cgroup(container)?;
     if container.record().stacking == Stacking::Overlay {

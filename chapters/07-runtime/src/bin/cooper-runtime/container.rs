@@ -8,8 +8,8 @@ use process::pty::Size;
 use process::signals::SignalFd;
 use process::{ExitStatus, Pid, reaper};
 use runtime::{
-    CgroupManager, CreateOptions, Force, IfNoCgroup, Keyring, RootChange, RootSource, Spec, Started, StateDir, Stdio,
-    console, spec,
+    CgroupManager, Checked, CreateOptions, Force, IfNoCgroup, Keyring, RootChange, RootSource, Spec, Started, StateDir,
+    Stdio, console, spec,
 };
 
 use crate::arguments::{Create, Run, Settings};
@@ -17,11 +17,11 @@ use crate::log::Log;
 
 pub(crate) fn create(state: &StateDir, wanted: &Create, settings: &Settings) -> anyhow::Result<runtime::Created> {
     let bundle = wanted.bundle.canonicalize().with_context(|| format!("open bundle {:?}", wanted.bundle))?;
-    let mut spec = spec::load(&bundle)?;
+    let spec = spec::load(&bundle)?;
     if terminal(&spec) && wanted.console_socket.is_none() {
         anyhow::bail!("config.json: process.terminal: who would hold the terminal? --console-socket says it");
     }
-    make(state, wanted, settings, &bundle, &mut spec)
+    make(state, wanted, settings, &bundle, spec)
 }
 
 fn make(
@@ -29,19 +29,16 @@ fn make(
     wanted: &Create,
     settings: &Settings,
     bundle: &Path,
-    spec: &mut Spec,
+    spec: Checked,
 ) -> anyhow::Result<runtime::Created> {
     let root = spec.root().as_ref().context("config.json: root: missing")?;
     let root = RootSource::Directory(bundle.join(root.path()));
-    let stdio = if terminal(spec) { Stdio::Terminal { size: size(spec) } } else { Stdio::Inherit };
+    let stdio = if terminal(&spec) { Stdio::Terminal { size: size(&spec) } } else { Stdio::Inherit };
     let listening = listening();
-    if let (Some(mut process), true) = (spec.process().clone(), listening > 0) {
-        process.set_env(Some(with_listening(process.env().clone(), listening)));
-        spec.set_process(Some(process));
-    }
+    let spec = if listening > 0 { told_of_sockets(&spec, listening)? } else { spec };
     let mut created = runtime::create(runtime::Create {
         id: &wanted.id,
-        spec,
+        spec: &spec,
         bundle,
         root,
         stdio,
@@ -66,6 +63,15 @@ fn make(
         return Err(error);
     }
     Ok(created)
+}
+
+/// The same configuration, whose program hears of sockets that are open for it.
+fn told_of_sockets(spec: &Checked, listening: u32) -> anyhow::Result<Checked> {
+    let mut told = Spec::clone(spec);
+    if let Some(process) = told.process_mut() {
+        process.set_env(Some(with_listening(process.env().clone(), listening)));
+    }
+    Ok(Checked::made(told)?)
 }
 
 fn terminal(spec: &Spec) -> bool {
@@ -123,8 +129,7 @@ pub(crate) fn run(state: &StateDir, wanted: &Run, settings: &Settings, log: &Log
     let signals = reaper::listen()?;
     let bundle = &wanted.create.bundle;
     let bundle = bundle.canonicalize().with_context(|| format!("open bundle {bundle:?}"))?;
-    let mut spec = spec::load(&bundle)?;
-    let created = make(state, &wanted.create, settings, &bundle, &mut spec)?;
+    let created = make(state, &wanted.create, settings, &bundle, spec::load(&bundle)?)?;
     let ended = match created.start() {
         Ok(mut started) => {
             log.warnings(std::mem::take(&mut started.warnings));
