@@ -24,18 +24,19 @@ pub fn binaries() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Builds a package's binaries once more, so that a test of the `tests` package never sees an old one, and gives
-/// the path of `name`.
+/// Builds a program of the workspace once more, so that a test of the `tests` package never sees an old one, and gives
+/// its path.
 ///
-/// `cargo test --workspace` has built it already and this costs a fraction of a second; `cargo test -p tests` has not.
+/// `cargo test --workspace` has built it already and this costs a fraction of a second; `cargo test -p tests` has not. The whole
+/// workspace is named for that: one package alone asks less of its dependencies, and they would be compiled a second time.
 ///
 /// # Errors
 /// The build failed.
-pub fn program(package: &str, name: &str) -> Result<PathBuf> {
+pub fn program(name: &str) -> Result<PathBuf> {
     let house = House::here()?;
     let directory = binaries()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--offline", "-p", package]).current_dir(house.root());
+    cargo.args(["build", "--quiet", "--offline", "--workspace", "--bin", name]).current_dir(house.root());
     // DIR/debug -> DIR: the same target directory, the same profile.
     cargo.arg("--target-dir").arg(directory.parent().context("no target directory")?);
     if directory.ends_with("release") {
@@ -43,7 +44,7 @@ pub fn program(package: &str, name: &str) -> Result<PathBuf> {
     }
     let output = cargo.output().context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("cargo build -p {package} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!("cargo build --bin {name} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(directory.join(name))
 }
@@ -131,7 +132,7 @@ impl Cooper {
     /// # Errors
     /// The build failed, or there is no room for a root.
     pub fn new(who: Who) -> Result<Self> {
-        Self::of(&self::program("cooper", "cooper")?, who)
+        Self::of(&self::program("cooper")?, who)
     }
 
     /// Copies a `cooper` that somebody else built to where `who` may run it, and gives it an empty root.

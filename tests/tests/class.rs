@@ -68,8 +68,8 @@ fn an_ordinary_user_grades_a_class() {
         return;
     }
     let reader = Reader::at("class").unwrap();
-    reader.hand(&program("lab", "lab").unwrap(), "lab");
-    reader.hand(&program("cooper", "cooper").unwrap(), "cooper-bin");
+    reader.hand(&program("lab").unwrap(), "lab");
+    reader.hand(&program("cooper").unwrap(), "cooper-bin");
     let house = checkout(&reader);
     let look_up = house.exercise("look-up").unwrap();
     for (name, body, _) in CLASS {

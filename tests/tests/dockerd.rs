@@ -80,7 +80,7 @@ const OF_CTR: &[Deed] = &[
 fn ours(place: &Path) -> PathBuf {
     // Where shims look for it, whatever the build does meanwhile.
     let copy = place.join("cooper-runtime");
-    process::needs::copy_program(program("ch07-runtime", "cooper-runtime").unwrap(), &copy);
+    process::needs::copy_program(program("cooper-runtime").unwrap(), &copy);
     copy
 }
 

@@ -60,7 +60,7 @@ fn what_is_sent_to_dockerd_is_done_and_printed_as_docker_does_it() {
     // What is looked at is the daemon and not its runtime: it gets the one that it came with.
     let runc = needs::find_program("runc").unwrap();
     let docker = Docker::new(place.path(), Path::new(&runc)).unwrap();
-    let clients = Clients { docker, cooper: program("cooper", "cooper").unwrap() };
+    let clients = Clients { docker, cooper: program("cooper").unwrap() };
     let id = clients.cooper(
         "create --name idle --network none -v kept:/data -v /tmp:/t:ro --mount type=volume,target=/loose --tmpfs /m:size=1m \
          -l tier=back -e A=b --restart on-failure:3 -m 64m --cpus 0.5 --ulimit nofile=100:200 --cap-drop NET_RAW \

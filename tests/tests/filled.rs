@@ -60,7 +60,7 @@ fn a_workspace_filled_hole_by_hole_passes_each_check_and_is_an_engine() {
         return;
     }
     let reader = Reader::at("filled").unwrap();
-    reader.hand(&program("lab", "lab").unwrap(), "lab");
+    reader.hand(&program("lab").unwrap(), "lab");
     let exercises = Workspace::find(House::here().unwrap().root()).unwrap().exercises().unwrap();
     let said = reader.run("../lab", &["-C", "../cooper", "init", MINE]).ok();
     assert!(said.starts_with(&format!("{MINE} is yours: {} holes to fill in.\n", exercises.len())), "{said}");

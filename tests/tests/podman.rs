@@ -130,7 +130,7 @@ fn podman_sees_no_difference_to_runc() {
     std::fs::write(place.path().join("volume/file"), "from outside\n").unwrap();
     let filter = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":13}]}"#;
     std::fs::write(place.path().join("filter.json"), filter).unwrap();
-    let ours = program("ch07-runtime", "cooper-runtime").unwrap().display().to_string();
+    let ours = program("cooper-runtime").unwrap().display().to_string();
     let here = place.path().display().to_string();
     let run = |runtime: &str, arguments: &[String]| {
         let mut arguments: Vec<String> = arguments.iter().map(|word| word.replace("HERE", &here)).collect();
@@ -193,7 +193,7 @@ fn an_ordinary_user_s_podman_sees_no_difference_either() {
     std::fs::create_dir(place.path().join("volume")).unwrap();
     std::fs::write(place.path().join("volume/file"), "from outside\n").unwrap();
     let ours = place.path().join("cooper-runtime");
-    process::needs::copy_program(program("ch07-runtime", "cooper-runtime").unwrap(), &ours);
+    process::needs::copy_program(program("cooper-runtime").unwrap(), &ours);
     let podman = Podman::new(place.path(), Who::Learner).unwrap();
     let here = place.path().display().to_string();
     let run = |runtime: &str, arguments: &[String]| {

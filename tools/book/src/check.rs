@@ -149,14 +149,11 @@ fn difference(page: &Block, result: &Block) -> String {
     lines.join("\n")
 }
 
-/// Builds the programs of the workspace that the blocks call, and gives the directory that they are in.
+/// Builds the workspace's programs and the examples that the blocks call, and gives the directory that they are in.
 fn build_programs(house: &House, pages: &[Page]) -> Result<PathBuf> {
-    let (mut packages, mut examples) = (BTreeSet::new(), BTreeSet::new());
+    let mut examples = BTreeSet::new();
     for page in pages {
         for block in console::blocks(&page.name, &page.text)?.iter().filter(|block| block.not_run.is_none()) {
-            let words =
-                block.commands.iter().flat_map(|shown| shown.command.split(|c: char| !c.is_alphanumeric() && c != '-'));
-            packages.extend(words.filter_map(package).map(str::to_owned));
             let shown = block.commands.iter().filter_map(|shown| console::example(&shown.command));
             examples.extend(shown.map(|(_, name)| name.to_owned()));
         }
@@ -166,31 +163,14 @@ fn build_programs(house: &House, pages: &[Page]) -> Result<PathBuf> {
     let output = cargo.output().context("cannot run cargo")?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cannot read cargo metadata")?;
     let target = PathBuf::from(metadata["target_directory"].as_str().context("cargo names no target directory")?);
-    if !packages.is_empty() {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(house.root()).args(["build", "--quiet", "--bins"]);
-        for package in &packages {
-            cargo.arg("-p").arg(package);
-        }
-        for example in &examples {
-            cargo.arg("--example").arg(example);
-        }
-        if !cargo.status().context("cannot run cargo")?.success() {
-            bail!("cannot build what the book's commands call");
-        }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // As `cargo test --workspace` builds them: some packages alone ask less of their dependencies, which would be compiled once more.
+    cargo.current_dir(house.root()).args(["build", "--quiet", "--workspace", "--bins"]);
+    for example in &examples {
+        cargo.arg("--example").arg(example);
+    }
+    if !cargo.status().context("cannot run cargo")?.success() {
+        bail!("cannot build what the book's commands call");
     }
     Ok(target.join("debug"))
-}
-
-/// The package that builds the program called `word`, if it is one of ours.
-fn package(word: &str) -> Option<&str> {
-    let is_chapter = word.starts_with("ch")
-        && word.get(2..4)?.bytes().all(|byte| byte.is_ascii_digit())
-        // Groups and files are called after a chapter's program: `ch05-$PPID`.
-        && word.get(4..)?.strip_prefix('-')?.starts_with(|c: char| c.is_ascii_alphabetic());
-    match word {
-        "cooper" | "lab" | "probe" => Some(word),
-        "cooper-runtime" => Some("ch07-runtime"),
-        _ => is_chapter.then_some(word),
-    }
 }

@@ -68,7 +68,8 @@ fn engine() -> PathBuf {
     let programs = Command::cargo_bin("lab").unwrap().get_program().to_owned();
     let programs = Path::new(&programs).parent().unwrap().to_owned();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "cooper", "--target-dir"]).arg(programs.parent().unwrap());
+    // The whole workspace: one package alone asks less of its dependencies, and they would be compiled a second time.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", "cooper", "--target-dir"]).arg(programs.parent().unwrap());
     assert!(cargo.current_dir(cooper_itself().root()).status().unwrap().success());
     programs.join("cooper")
 }
