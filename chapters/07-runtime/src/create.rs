@@ -201,15 +201,7 @@ where
     record.creator = None;
     request.state.write(&record)?;
     child.go()?;
-    let child = guard.release()?;
-    Ok(Created {
-        pid: child.pid(),
-        console,
-        child,
-        id: id.to_owned(),
-        spec: spec.clone(),
-        state: request.state.clone(),
-    })
+    Ok(Created::of(request, guard.release()?, console))
 }
 
 /// Writes down, first of all, what is about to be made: were we killed now, `delete` would know what to look for.
@@ -243,6 +235,11 @@ fn attachment_point(root: &RootSource, spec: &Spec, directory: &Path) -> Result<
 }
 
 impl Created {
+    fn of(request: &Create<'_>, child: Spawned, console: Option<OwnedFd>) -> Self {
+        let Create { id, spec, state, .. } = request;
+        Self { pid: child.pid(), console, child, id: (*id).to_owned(), spec: (*spec).clone(), state: (*state).clone() }
+    }
+
     /// Starts the program. Returns once it has been executed.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The kernel itself cleans up: when pid 1 of a pid namespace ends, so does everything in it, and with the last process go the
-//! mounts. The bounds are on time, memory, processes and file sizes.
+//! mounts. The bounds are on time, memory, processes, open files and file sizes.
 
 use std::ffi::OsString;
 use std::fs;
@@ -260,6 +260,8 @@ fn bound() -> Result<()> {
         (Resource::RLIMIT_CPU, 10),
         (Resource::RLIMIT_AS, 2 << 30),
         (Resource::RLIMIT_NPROC, 128),
+        // Also so that what a check finds does not depend on whose shell it was started from.
+        (Resource::RLIMIT_NOFILE, 1024),
         (Resource::RLIMIT_FSIZE, 64 << 20),
         (Resource::RLIMIT_CORE, 0),
     ];
