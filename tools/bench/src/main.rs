@@ -5,6 +5,7 @@
 
 mod bound;
 mod bundle;
+mod by_hand;
 mod contender;
 mod cost;
 mod depot;

@@ -11,12 +11,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
 use crate::bundle::{Ask, Bundles};
+use crate::by_hand;
 use crate::timing::Timing;
 
 /// Cooper's name in these tables.
 pub(crate) const OWN: &str = "cooper-runtime";
-/// What `unshare` and `chroot` do, and nothing else.
-const FLOOR: &str = "unshare + chroot";
 /// Between two runs: the kernel takes a container's namespaces down when nobody waits for it any more but who comes next.
 const REST: Duration = Duration::from_millis(50);
 /// An id that is new with each run stands in its place.
@@ -97,11 +96,9 @@ impl Runtimes<'_> {
         sandbox.extend(ask.limits().then_some("--unshare-cgroup"));
         sandbox.extend(["--ro-bind", &root, "/", "--proc", "/proc", "--dev", "/dev", "true"]);
         all.push(Contender { name: "bwrap", commands: vec![command(&[], &sandbox)] });
-        let mut floor = vec!["unshare", "--fork", "--pid", "--mount", "--uts", "--ipc"];
-        floor.extend(ask.network().then_some("--net"));
-        floor.extend(ask.limits().then_some("--cgroup"));
-        floor.extend(["chroot", &root, "/bin/true"]);
-        all.push(Contender { name: FLOOR, commands: vec![command(&[], &floor)] });
+        let root = self.bundles.root();
+        all.push(Contender { name: by_hand::FLOOR, commands: vec![by_hand::floor(&root, ask)] });
+        all.push(Contender { name: by_hand::GROUPED, commands: vec![by_hand::grouped(&root, ask, ID)] });
         all
     }
 
