@@ -17,6 +17,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use images::{Descriptor, Store};
 use layers::Digest;
@@ -33,6 +34,12 @@ const PART: u64 = 16 << 20;
 
 /// Largest part that a registry may ask for.
 const LARGEST_PART: u64 = 1 << 30;
+
+/// How often a registry is asked, at the most, how much of a broken upload it has.
+const ANSWERS: usize = 20;
+
+/// Between two such questions.
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(100);
 
 /// An upload.
 pub(crate) struct Upload<'a> {
@@ -65,10 +72,14 @@ impl<'a> Upload<'a> {
             Ok(answer) => self.ended(answer),
             // How far did it come? A registry that does not know is sent all of it again, by whoever called us. One that
             // hangs up on what is too large for it may like parts better.
-            Err(error @ Error::Unreachable { .. }) => match self.arrived(&session) {
+            Err(error @ Error::Unreachable { .. }) => match self.settled(&session) {
                 Some((session, at)) if at <= self.blob.size => {
                     self.progress.blob(&self.blob.digest, Stage::Retry(2));
-                    self.parts(session, at, PART.max(least.min(LARGEST_PART)))
+                    match self.parts(session, at, PART.max(least.min(LARGEST_PART))) {
+                        // It has given this upload up, or has other bytes of it by now.
+                        Err(Error::Status { status: 404 | 416, .. }) => Err(error),
+                        gone_on => gone_on,
+                    }
                 }
                 _ => Err(error),
             },
@@ -112,7 +123,23 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// How many bytes of a broken upload the registry has, and where it goes on.
+    /// How many bytes of a broken upload the registry has, and where it goes on, once it has stopped getting more: it may still
+    /// write what was on its way when the connection broke, and an upload that goes on elsewhere than it has come to by then, it
+    /// cancels. So two answers must agree.
+    fn settled(&self, session: &Uri) -> Option<(Uri, u64)> {
+        let mut known = self.arrived(session)?;
+        for _ in 0..ANSWERS {
+            std::thread::sleep(BETWEEN_ANSWERS);
+            let before = known.1;
+            known = self.arrived(&known.0)?;
+            if known.1 == before {
+                return Some(known);
+            }
+        }
+        None
+    }
+
+    /// How many bytes of a broken upload the registry has now, and where it goes on.
     fn arrived(&self, session: &Uri) -> Option<(Uri, u64)> {
         let ask = Ask::new(Method::GET, session.to_string(), "ask how much of the blob has come");
         let answer = self.conversation.send(&ask).ok().filter(|answer| answer.status() == 204)?;
