@@ -76,6 +76,18 @@ pub(crate) fn dress(node: Node<'_>, member: &Member, where_possible: bool) -> Re
     Ok(left)
 }
 
+/// Takes from a directory that is there the attributes that the member does not have: what comes later describes all of it, as
+/// a layer's directory does that an overlay shows instead of another's.
+pub(crate) fn strip(parent: BorrowedFd<'_>, name: &OsStr, member: &Member) -> Result<(), CallError> {
+    let there = read_xattrs(parent, name).during("listxattr", member.path.display())?;
+    let unsaid = |(name, _): &&(Vec<u8>, Vec<u8>)| !member.xattrs.iter().any(|(said, _)| said == name);
+    there.iter().filter(unsaid).try_for_each(|(attribute, _)| {
+        let path = name_of(parent).join(name);
+        let removed = rustix::fs::lremovexattr(path, OsStr::from_bytes(attribute));
+        removed.during("removexattr from", member.path.display()).map_err(|error| error.with(lossy(attribute)))
+    })
+}
+
 /// Attributes that a user may set and an overlay, the kernel's or the program's, reads.
 const OVERLAYS: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers."];
 

@@ -171,6 +171,7 @@ impl<'a> Tree<'a> {
             return Err(CallError::refused("replace the root", "/", "only a directory can be the root").into());
         }
         let root = self.root.open_in(Path::new(""), OFlags::RDONLY | DIRECTORY)?;
+        attributes::strip(root.as_fd(), OsStr::new("."), member)?;
         self.late.insert(PathBuf::new(), Late::of(member));
         self.dress(Node::Open(root.as_fd()), member)
     }
@@ -233,7 +234,10 @@ impl<'a> Tree<'a> {
         let made = match rustix::fs::mkdirat(parent, name, mode) {
             Err(Errno::EXIST) => match stat(parent, name)? {
                 // Two members, or a member and names that implied it: one directory.
-                Some(there) if FileType::from_raw_mode(there.st_mode) == FileType::Directory => Ok(false),
+                Some(there) if FileType::from_raw_mode(there.st_mode) == FileType::Directory => {
+                    attributes::strip(parent.as_fd(), name, member)?;
+                    Ok(false)
+                }
                 there => {
                     let below_is_gone = there.as_ref().is_some_and(|stat| whiteout::is_whiteout(parent, name, stat));
                     self.make(parent, name, &member.path, |parent| rustix::fs::mkdirat(parent, name, mode))

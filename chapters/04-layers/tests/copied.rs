@@ -63,6 +63,37 @@ fn a_copied_stack_is_what_an_overlay_shows() {
     assert_eq!(listing(&dir.path().join("copy")), listing(&shown));
 }
 
+/// A directory that is removed and made anew in the same instant differs in nothing but what it lacks.
+#[test]
+fn a_directory_made_anew_has_no_attribute_of_the_one_before() {
+    if !process::needs::root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [base, copy, upper, again] = ["base", "copy", "upper", "again"].map(|name| dir.path().join(name));
+    [&base, &copy, &upper, &again].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+    fs::create_dir(base.join("it")).unwrap();
+    let note = |path: &Path| {
+        rustix::fs::lsetxattr(path, "user.note", b"old", rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    [&base, &base.join("it")].into_iter().for_each(|path| note(path));
+    lay_out(std::slice::from_ref(&base), &open(&copy)).unwrap();
+    let times = fs::metadata(copy.join("it")).unwrap().modified().unwrap();
+    fs::remove_dir(copy.join("it")).unwrap();
+    fs::create_dir(copy.join("it")).unwrap();
+    fs::File::open(copy.join("it")).unwrap().set_modified(times).unwrap();
+
+    let mut archive = Vec::new();
+    diff_trees(std::slice::from_ref(&base), &open(&copy), &mut archive).unwrap();
+    apply(&archive[..], &open(&upper), &ApplyOptions::default()).unwrap();
+    lay_out(&[upper, base], &open(&again)).unwrap();
+    assert_eq!(listing(&again), listing(&copy));
+    // The topmost layer describes the root, too.
+    for path in [&again, &again.join("it")] {
+        assert_eq!(rustix::fs::llistxattr(path, &mut [0; 64][..]).unwrap(), 0, "{path:?}");
+    }
+}
+
 #[test]
 fn what_was_changed_in_a_copy_is_found_and_comes_back() {
     if !process::needs::root() {
