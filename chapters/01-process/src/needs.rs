@@ -27,6 +27,11 @@ pub fn program(name: &str) -> bool {
     met(find_program(name).is_some(), &format!("the program {name}"))
 }
 
+/// The test needs a file of some package, in a place of its own outside of `PATH`.
+pub fn file(path: &str) -> bool {
+    met(Path::new(path).exists(), path)
+}
+
 /// The test needs a shared library, by its file's name.
 pub fn library(name: &str) -> bool {
     // Where Debian, others with 64-bit directories, and the rest keep them.

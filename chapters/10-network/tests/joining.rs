@@ -82,11 +82,8 @@ fn an_idle_bridge_waits_a_moment_and_a_network_that_is_left_passes_its_part_on()
 
 #[test]
 fn a_plugin_makes_a_network_and_nothing_of_it_is_left() {
-    if !host::fresh() {
-        return;
-    }
-    if !std::path::Path::new("/usr/lib/cni/bridge").exists() {
-        eprintln!("SKIP: needs /usr/lib/cni/bridge (Debian: containernetworking-plugins)");
+    // Debian: containernetworking-plugins.
+    if !host::fresh() || !process::needs::file("/usr/lib/cni/bridge") {
         return;
     }
     let (_root, networks) = host::engine();
