@@ -19,7 +19,7 @@ use rustix::mount::{
 use crate::copy_up;
 use crate::late::Late;
 use crate::options::MountOptions;
-use crate::root::Root;
+use crate::root::{self, Root};
 use crate::sys::{self, MountAttr};
 
 /// Whether an operation also takes what is mounted below.
@@ -328,18 +328,31 @@ fn mount_point(root: &Root, target: &Path, directory: bool) -> Result<OwnedFd, C
 
 fn kernel_mount_point(root: &Root, relative: &Path, directory: bool) -> Result<OwnedFd, CallError> {
     use nix::errno::Errno::{ELOOP, ENOENT};
-    let opened = match root.open_plain(relative, OFlags::PATH) {
-        Err(error) if error.errno() == ENOENT => {
-            drop(make_mount_point(root, relative, directory)?);
-            root.open_plain(relative, OFlags::PATH)
-        }
-        opened => opened,
-    };
-    match opened {
+    match root.open_plain(relative, OFlags::PATH) {
+        Err(error) if error.errno() == ENOENT => make_kernel_mount_point(root, relative, directory),
         Err(error) if error.errno() == ELOOP => {
             Err(CallError::refused("mount on", relative.display(), "a symbolic link of the image is in its place"))
         }
         opened => opened,
+    }
+}
+
+/// Makes it in the directory above, which is made likewise.
+fn make_kernel_mount_point(root: &Root, relative: &Path, directory: bool) -> Result<OwnedFd, CallError> {
+    let (above, name) = root::split(relative)?;
+    let parent = match above.as_os_str().is_empty() {
+        true => root.open_plain(Path::new("."), OFlags::PATH)?,
+        false => kernel_mount_point(root, above, true)?,
+    };
+    let made = if directory {
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+    } else {
+        let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&parent, name, new, Mode::from_raw_mode(0o644)).map(drop)
+    };
+    match made {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => root.open_plain(relative, OFlags::PATH),
+        Err(errno) => Err(errno).during("create", relative.display()),
     }
 }
 

@@ -195,7 +195,7 @@ impl AsFd for Root {
 }
 
 /// The directory part and the last component of a path.
-fn split(path: &Path) -> Result<(&Path, &OsStr), CallError> {
+pub(crate) fn split(path: &Path) -> Result<(&Path, &OsStr), CallError> {
     let refuse = |reason| CallError::refused("resolve", path.display(), reason);
     // `Path::file_name` looks past a final "/." and would make "a/." mean "a": harmless, as both are the same
     // directory. A final ".." is not: it names something by where it lies, not by its name.
