@@ -19,6 +19,7 @@ mod descriptors;
 pub mod error;
 pub mod explain;
 pub mod init;
+pub mod journal;
 pub mod kernel_file;
 pub mod narrate;
 pub mod needs;

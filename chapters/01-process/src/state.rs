@@ -88,7 +88,11 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), CallError> {
     let written: std::io::Result<()> = (|| {
         let mut file = draft(&temporary)?;
         let result = (|| {
-            file.set_len(0)?;
+            // What a killed writer left goes. An empty file is not emptied again: ext4 takes that for a file which is
+            // written anew, and waits for the disk when it is closed.
+            if file.metadata()?.len() > 0 {
+                file.set_len(0)?;
+            }
             file.write_all(bytes)?;
             if sync == Sync::Yes {
                 file.sync_all()?;
@@ -174,11 +178,11 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CallError> {
 }
 
 /// Such files are short, like the kernel's own: one read gives them whole.
-fn look<T>(path: &Path, what: impl FnOnce(&[u8]) -> T) -> Result<T, CallError> {
+pub(crate) fn look<T>(path: &Path, what: impl FnOnce(&[u8]) -> T) -> Result<T, CallError> {
     kernel_file::glance(path, what).during("read", path.display())
 }
 
-fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, CallError> {
+pub(crate) fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(bytes).map_err(|error| CallError::refused("read", path.display(), error))
 }
 
@@ -193,7 +197,7 @@ pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
     }
 }
 
-/// A lock on a file, let go when dropped or when the process ends, however it ends.
+/// A lock on a file or a directory, let go when dropped or when the process ends, however it ends.
 ///
 /// # References
 /// flock(2)
@@ -209,6 +213,16 @@ impl Lock {
     /// When the lock file cannot be made.
     pub fn exclusive(path: &Path) -> Result<Self, CallError> {
         let file = open_lock(path)?;
+        file.lock().during("flock", path.display())?;
+        Ok(Self { _file: file })
+    }
+
+    /// Waits until nobody else holds the lock of a directory, which must be there.
+    ///
+    /// # Errors
+    /// ENOENT and the like.
+    pub fn of_directory(path: &Path) -> Result<Self, CallError> {
+        let file = File::open(path).during("open", path.display())?;
         file.lock().during("flock", path.display())?;
         Ok(Self { _file: file })
     }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cgroups::Cgroup;
+use nix::errno::Errno;
 use oci_spec::runtime::{Hooks, Spec};
 use process::state::{self, Lock};
-use process::{CallError, During as _, Pid, kernel_file};
+use process::{CallError, During as _, Pid, journal, kernel_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The directory of all containers' states: `DIR/ID/{state.json, config.json, start.sock, root}`.
+/// The directory of all containers' states: `DIR/ID/{states.jsonl, config.json, start.sock, root}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir {
     path: PathBuf,
@@ -68,7 +69,7 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What the state file holds: the state, and what is needed to find the container's kernel objects again.
+/// What a line of the state file holds: the state, and what is needed to find the container's kernel objects again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// What the world is told.
@@ -90,8 +91,8 @@ pub struct Record {
     pub rootfs: Option<PathBuf>,
 }
 
-/// The file that a container's record is in.
-const RECORD: &str = "state.json";
+/// The file that a container's records are in: a line for each state that it came to, and the last one holds.
+const RECORDS: &str = "states.jsonl";
 
 impl StateDir {
     /// The directory at this path; made when the first container is.
@@ -149,21 +150,8 @@ impl StateDir {
     /// # Errors
     /// When there is no such container.
     pub fn record(&self, id: &str) -> Result<Record, Error> {
-        let file = self.container(id)?.join(RECORD);
-        let record = state::read_run_json::<Record>(&file)?;
-        let mut record = record.ok_or_else(|| Error::Unknown(id.to_owned()))?;
-        match record.state.status {
-            Status::Creating if record.creator.is_some_and(|(pid, ticks)| is(pid, ticks)) => {}
-            _ if !record.lives() => {
-                record.state.status = Status::Stopped;
-                record.state.pid = None;
-            }
-            // Whoever creates says so at the end. One that was killed before leaves an init that follows it.
-            Status::Creating => record.state.status = Status::Stopped,
-            Status::Created if record.has_become_its_program() => record.state.status = Status::Running,
-            _ => {}
-        }
-        Ok(record)
+        let record = journal::last::<Record>(&self.container(id)?.join(RECORDS))?;
+        record.map(Record::now).ok_or_else(|| Error::Unknown(id.to_owned()))
     }
 
     /// The same, and whether it is paused: that, only its cgroup knows.
@@ -192,32 +180,36 @@ impl StateDir {
     }
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
-        Ok(state::write_run_json(&self.container(&record.state.id)?.join(RECORD), record)?)
+        Ok(journal::append(&self.container(&record.state.id)?.join(RECORDS), record)?)
     }
 
     /// Keeps two calls of the runtime from working on one container at a time.
     pub(crate) fn lock(&self, id: &str) -> Result<Lock, Error> {
-        let directory = self.container(id)?;
-        if !directory.is_dir() {
-            return Err(Error::Unknown(id.to_owned()));
+        match Lock::of_directory(&self.container(id)?) {
+            Err(error) if error.errno() == Errno::ENOENT => Err(Error::Unknown(id.to_owned())),
+            lock => Ok(lock?),
         }
-        Ok(Lock::exclusive(&directory.join("lock"))?)
     }
 
-    /// Removes a container's directory. Its record goes last: until then the removal can be asked for again.
+    /// Removes a container's directory. Its records go last: until then the removal can be asked for again.
     pub(crate) fn remove(&self, id: &str) -> Result<(), Error> {
         let directory = self.container(id)?;
         let entries = std::fs::read_dir(&directory).during("read", directory.display())?;
         for entry in entries {
             let entry = entry.during("read", directory.display())?;
-            if entry.file_name() != RECORD {
+            if entry.file_name() != RECORDS {
                 let path = entry.path();
                 let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 let removed = if is_directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
                 removed.during("remove", path.display())?;
             }
         }
-        Ok(std::fs::remove_dir_all(&directory).during("remove", directory.display())?)
+        let records = directory.join(RECORDS);
+        match std::fs::remove_file(&records) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.during("remove", records.display())?,
+        }
+        Ok(std::fs::remove_dir(&directory).during("remove", directory.display())?)
     }
 
     pub(crate) fn write_spec(&self, id: &str, spec: &Spec) -> Result<(), Error> {
@@ -263,6 +255,22 @@ impl Record {
             init: None,
             rootfs: None,
         }
+    }
+
+    /// With the status that the kernel has now.
+    pub(crate) fn now(mut self) -> Self {
+        match self.state.status {
+            Status::Creating if self.creator.is_some_and(|(pid, ticks)| is(pid, ticks)) => {}
+            _ if !self.lives() => {
+                self.state.status = Status::Stopped;
+                self.state.pid = None;
+            }
+            // Whoever creates says so at the end. One that was killed before leaves an init that follows it.
+            Status::Creating => self.state.status = Status::Stopped,
+            Status::Created if self.has_become_its_program() => self.state.status = Status::Running,
+            _ => {}
+        }
+        self
     }
 
     /// Whether the first process is still that process, and not a zombie.
