@@ -13,7 +13,7 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
 use process::state::{self, Lock};
-use process::{CallError, During, Pid, step};
+use process::{CallError, During, Pid, kernel_file, step};
 use rustix::mount::MountPropagationFlags;
 use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ struct Holder {
 
 /// Whether this process is in a user namespace that does not map every id to itself.
 pub fn is_rootless() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = kernel_file::read_text("/proc/self/uid_map").unwrap_or_default();
     !matches!(IdMap::parse(&map).as_deref(), Ok([IdMap { inside: 0, outside: 0, count: u32::MAX }]))
 }
 

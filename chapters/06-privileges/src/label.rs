@@ -64,13 +64,20 @@ impl Label {
     /// A label for the program that comes; `None` if the text is empty, or says `unconfined` where nothing confines.
     ///
     /// # Errors
-    /// When the module is not at work here: a container that was to be confined must not run without. A label with a
+    /// When the module is not at work here (`is_active`): a container that was to be confined must not run without. A label with a
     /// line break or a NUL, which would be two.
-    pub fn wanted(module: SecurityModule, text: &str, active: bool) -> Result<Option<Self>, CallError> {
-        if text.is_empty() || (!active && text == "unconfined") {
+    pub fn wanted(
+        module: SecurityModule,
+        text: &str,
+        is_active: impl FnOnce(SecurityModule) -> bool,
+    ) -> Result<Option<Self>, CallError> {
+        if text.is_empty() {
             return Ok(None);
         }
-        if !active {
+        if !is_active(module) {
+            if text == "unconfined" {
+                return Ok(None);
+            }
             return Err(CallError::refused("label", text, format!("{module} is not active on this machine")));
         }
         if text.len() > LONGEST || text.chars().any(char::is_control) {
@@ -132,12 +139,12 @@ mod tests {
 
     #[test]
     fn a_label_that_nobody_would_enforce_is_refused() {
-        let error = Label::wanted(SecurityModule::AppArmor, "docker-default", false).unwrap_err();
+        let error = Label::wanted(SecurityModule::AppArmor, "docker-default", |_| false).unwrap_err();
         assert_eq!(error.to_string(), r#"label "docker-default": AppArmor is not active on this machine"#);
-        assert_eq!(Label::wanted(SecurityModule::AppArmor, "unconfined", false).unwrap(), None);
-        assert_eq!(Label::wanted(SecurityModule::SELinux, "", false).unwrap(), None);
-        assert_eq!(Label::wanted(SecurityModule::SELinux, "a:b", true).unwrap().unwrap().text, "a:b");
-        assert!(Label::wanted(SecurityModule::SELinux, "a\nb", true).is_err());
+        assert_eq!(Label::wanted(SecurityModule::AppArmor, "unconfined", |_| false).unwrap(), None);
+        assert_eq!(Label::wanted(SecurityModule::SELinux, "", |_| false).unwrap(), None);
+        assert_eq!(Label::wanted(SecurityModule::SELinux, "a:b", |_| true).unwrap().unwrap().text, "a:b");
+        assert!(Label::wanted(SecurityModule::SELinux, "a\nb", |_| true).is_err());
     }
 
     #[test]

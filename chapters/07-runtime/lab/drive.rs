@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use namespaces::{Plan, isolate};
 use process::{ProcessStep, Program};
 use runtime::plan::{self, Streams};
-use runtime::{RuntimeStep, confinement, spec};
+use runtime::{RuntimeStep, confinement, id_maps, spec};
 
 /// `limits BUNDLE` runs the process of a `config.json` with its limits alone, `namespaces BUNDLE` in its namespaces alone,
 /// `process BUNDLE` as `exec` would.
@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
         "namespaces" => (plan::namespaces(&spec)?, vec![program()]),
         _ => (Plan::default(), plan::exec_steps(&spec, process, "lab", None, Streams::Descriptors([0, 1, 2]), 0)?),
     };
-    let mut child = isolate(&namespaces, None, Some(&plan::id_maps(&spec)), steps)?.child;
+    let mut child = isolate(&namespaces, None, Some(&id_maps::of(&spec)), steps)?.child;
     child.go()?;
     child.run_to_exec()?;
     std::process::exit(i32::from(child.pidfd().wait()?.code()))

@@ -103,7 +103,7 @@ fn named<T: DeserializeOwned>(name: impl Display) -> Result<T, NameError> {
 /// The labels that security modules shall go by. One that nobody would enforce is refused.
 fn labels(process: &Process) -> Result<Vec<Label>, Error> {
     let wanted = |module: SecurityModule, field: &str, text: Option<&str>| {
-        let label = Label::wanted(module, text.unwrap_or_default(), module.is_active());
+        let label = Label::wanted(module, text.unwrap_or_default(), SecurityModule::is_active);
         label.map_err(|error| config(Path::new("config.json"), field, error.to_string()))
     };
     let profile = wanted(SecurityModule::AppArmor, "process.apparmorProfile", process.apparmor_profile().as_deref())?;

@@ -13,13 +13,15 @@ use rootfs::DetachedMount;
 
 use crate::cgroup::{self, cgroup_path};
 use crate::error::Error;
+use crate::handle::Handle;
 use crate::hooks;
+use crate::id_maps;
 use crate::options::{CgroupManager, CreateOptions};
 use crate::plan::{self, CREATED, Request, RootSource, Streams};
 use crate::prepared::Prepared;
 use crate::spec::Checked;
 use crate::start::{self, StartSocket};
-use crate::state::{Record, State, StateDir, Status, file_of};
+use crate::state::{Record, StateDir, Status, file_of};
 
 /// Directories that every machine has, and that no step after the root's attachment looks into.
 const REACHABLE: [&str; 3] = ["/mnt", "/srv", "/tmp"];
@@ -96,9 +98,7 @@ pub struct Created {
     /// The terminal's master, if it has a terminal. Take it.
     pub console: Option<OwnedFd>,
     child: Spawned,
-    id: String,
-    spec: Checked,
-    state: StateDir,
+    handle: Handle,
 }
 
 /// A container whose program runs.
@@ -140,9 +140,8 @@ where
     if let Err(error) = &made {
         discard(request.spec, request.id, &directory);
         if hooks::failed(error) {
-            let state = State { status: Status::Stopped, ..new_record(&request).state };
             // The error that is told is the first; a later one changes nothing any more.
-            drop(hooks::run_to_the_end(hooks::after_deletion(request.spec.hooks().as_ref()), &state));
+            drop(hooks::after_end(request.spec.hooks().as_ref(), new_record(&request).state));
         }
     }
     made
@@ -156,7 +155,7 @@ where
     let mut record = announce(request)?;
     let attach_at = attachment_point(&request.root, spec, directory)?;
     let socket = StartSocket::listen(directory)?;
-    let cgroup = cgroup::of_nobody_yet(spec, id, &request.options)?;
+    let mut cgroup = cgroup::of_nobody_yet(spec, id, &request.options)?;
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?.with(spec, bundle, std::mem::take(&mut request.mounts))?;
@@ -175,8 +174,8 @@ where
     })?;
 
     let plan = plan::namespaces(spec)?;
-    let maps = plan::id_maps(spec);
-    let isolated = isolate(&plan, entrance.as_ref().and_then(Entrance::birth), Some(&maps), steps)?;
+    let maps = plan::has_own(spec, NamespaceKind::User).then(|| id_maps::of(spec));
+    let isolated = isolate(&plan, entrance.as_ref().and_then(Entrance::birth), maps.as_ref(), steps)?;
     // From here on the child exists, and must not outlive an error.
     let mut guard = Guard(Some(isolated.child));
     let child = guard.child()?;
@@ -185,7 +184,8 @@ where
         await_limits(child)?;
     }
     if request.options.cgroup_manager == CgroupManager::Systemd {
-        record.cgroup = Some(cgroup::scope_around(spec, id, child.pid())?.path().clone());
+        let scope = cgroup.insert(cgroup::scope_around(spec, id, child.pid())?);
+        record.cgroup = Some(scope.path().clone());
     }
     record.state.pid = Some(child.pid());
     record.start_time = Some(child.pid().start_time()?);
@@ -201,7 +201,9 @@ where
     record.creator = None;
     request.state.write(&record)?;
     child.go()?;
-    Ok(Created::of(request, guard.release()?, console))
+    let child = guard.release()?;
+    let handle = Handle { state: request.state.clone(), record, spec: spec.clone(), cgroup };
+    Ok(Created { pid: child.pid(), console, child, handle })
 }
 
 /// Writes down, first of all, what is about to be made: were we killed now, `delete` would know what to look for.
@@ -235,9 +237,9 @@ fn attachment_point(root: &RootSource, spec: &Spec, directory: &Path) -> Result<
 }
 
 impl Created {
-    fn of(request: &Create<'_>, child: Spawned, console: Option<OwnedFd>) -> Self {
-        let Create { id, spec, state, .. } = request;
-        Self { pid: child.pid(), console, child, id: (*id).to_owned(), spec: (*spec).clone(), state: (*state).clone() }
+    /// What need not be looked up to delete it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Starts the program. Returns once it has been executed.
@@ -245,7 +247,7 @@ impl Created {
     /// # Errors
     /// [`Error::CommandNotFound`] and [`Error::NotExecutable`] for the program; a hook's failure.
     pub fn start(mut self) -> Result<Started, Error> {
-        let warnings = match start::start_made(&self.state, &self.id, &self.spec) {
+        let warnings = match start::start_made(&self.handle) {
             Err(error) => return Err(self.give_up(error)?),
             Ok(warnings) => warnings,
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::{Hook, Hooks};
 
 use crate::error::Error;
-use crate::state::State;
+use crate::state::{State, Status};
 
 /// Runs hooks one after the other; each reads the container's state, as JSON, from its standard input.
 ///
@@ -27,9 +27,13 @@ pub(crate) fn run_to_the_end(hooks: &[Hook], state: &State) -> Vec<Error> {
     hooks.iter().filter_map(|hook| run_one(hook, &state).err()).collect()
 }
 
-/// The hooks that run once a container has been deleted.
-pub(crate) fn after_deletion(hooks: Option<&Hooks>) -> &[Hook] {
-    hooks.and_then(|hooks| hooks.poststop().as_deref()).unwrap_or_default()
+/// Runs the hooks of a container that has been deleted; returns the failures.
+pub(crate) fn after_end(hooks: Option<&Hooks>, state: State) -> Vec<Error> {
+    let hooks = hooks.and_then(|hooks| hooks.poststop().as_deref()).unwrap_or_default();
+    if hooks.is_empty() {
+        return Vec::new();
+    }
+    run_to_the_end(hooks, &State { status: Status::Stopped, pid: None, ..state })
 }
 
 /// Whether it was a hook that failed: outside, or inside as a step of init. Then there was a container, and its life ends

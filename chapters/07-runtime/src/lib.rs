@@ -10,11 +10,11 @@
 //! - [`pause`], [`update`](update()), [`watch`]: what is done to a container while it runs;
 //! - [`checkpoint`](checkpoint()), [`restore`](restore()): a container written to disk, and let go on, by CRIU;
 //! - [`spec`] with `rules`, [`mounts`], [`confinement`], [`resources`], [`scheduling`]: the specification's fields, turned
-//!   into earlier chapters' data;
+//!   into earlier chapters' data, and [`id_maps`], who is who in it;
 //! - [`options`]: what hosts ask for by flags;
 //! - `cgroup`: where a container is counted and limited; `cgroup_mount`: what it sees of that; [`prepared`]: mounts that only the parent can make;
 //! - [`console`]: the terminal on our side; `agent`: whoever answers calls that a filter asks about;
-//! - [`state`]: what is known between two calls; [`hooks`]: other people's programs at points of a life.
+//! - [`state`]: what is known between two calls; [`Handle`]: what whoever made a container knows without looking; [`hooks`]: other people's programs at points of a life.
 //!
 //! # References
 //! The OCI runtime specification: config.md, config-linux.md, runtime.md, runtime-linux.md
@@ -28,7 +28,9 @@ pub mod console;
 pub mod create;
 pub mod error;
 pub mod exec;
+mod handle;
 pub mod hooks;
+pub mod id_maps;
 pub mod lifecycle;
 pub mod mounts;
 pub mod options;
@@ -50,6 +52,7 @@ pub use checkpoint::{Afterwards, Allowed, Checkpoint, Criu, checkpoint};
 pub use create::{Create, Created, OnNamespaces, Planner, Started, Stdio, create, create_planned};
 pub use error::Error;
 pub use exec::{Exec, exec};
+pub use handle::Handle;
 pub use lifecycle::{All, Force, delete, kill, list, processes, state};
 pub use options::{CgroupManager, CreateOptions, ExecOptions, IfNoCgroup, IfPaused, Keyring, RootChange};
 pub use pause::{pause, resume};

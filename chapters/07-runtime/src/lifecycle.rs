@@ -128,18 +128,18 @@ pub fn delete(directory: &StateDir, id: &str, force: Force) -> Result<Vec<Error>
             let status = record.state.status.to_string();
             return Err(Error::Status { operation: "delete", id: id.to_owned(), status });
         }
-        end(record)?;
+        // One that cannot be opened is gone: the machine was restarted, or somebody was quicker.
+        let cgroup = record.cgroup.as_ref().and_then(|path| Cgroup::open(path).ok());
+        end(record, cgroup.as_ref())?;
     }
     // One of which only half exists may have no configuration yet, and then no hook.
     let hooks = directory.hooks(id).unwrap_or_default();
     directory.remove(id)?;
-    let Some(record) = record else { return Ok(Vec::new()) };
-    let state = State { status: Status::Stopped, pid: None, ..record.state };
-    Ok(hooks::run_to_the_end(hooks::after_deletion(hooks.as_ref()), &state))
+    Ok(record.map(|record| hooks::after_end(hooks.as_ref(), record.state)).unwrap_or_default())
 }
 
 /// Kills what is left of a container's processes and removes its cgroup.
-fn end(record: &Record) -> Result<(), Error> {
+pub(crate) fn end(record: &Record, cgroup: Option<&Cgroup>) -> Result<(), Error> {
     if let Some(pid) = record.state.pid {
         match PidFd::open(pid).and_then(|pidfd| {
             pidfd.signal(Signal::SIGKILL)?;
@@ -151,12 +151,7 @@ fn end(record: &Record) -> Result<(), Error> {
             }
         }
     }
-    let Some(path) = &record.cgroup else { return Ok(()) };
-    let cgroup = match Cgroup::open(path) {
-        Ok(cgroup) => cgroup,
-        // It is gone: the machine was restarted, or somebody was quicker.
-        Err(_) => return Ok(()),
-    };
+    let Some(cgroup) = cgroup else { return Ok(()) };
     // As a rule the first process was the last one.
     if cgroup.remove_if_empty() {
         return Ok(());

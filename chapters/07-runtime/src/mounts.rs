@@ -79,8 +79,7 @@ fn remount(mount: &Mount, options: &MountOptions) -> MountEntry {
 /// kernel's own take none.
 fn label(spec: &Spec, kind: &str) -> Result<Option<(String, Option<String>)>, Error> {
     let wanted = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
-    let module = SecurityModule::SELinux;
-    let label = Label::wanted(module, wanted.unwrap_or_default(), module.is_active());
+    let label = Label::wanted(SecurityModule::SELinux, wanted.unwrap_or_default(), SecurityModule::is_active);
     let label = label.map_err(|error| refuse("linux.mountLabel", error.to_string()))?;
     let takes_none = ["proc", "sysfs", "cgroup", "cgroup2", "devpts"].contains(&kind);
     Ok(label.filter(|_| !takes_none).map(|label| ("context".to_owned(), Some(label.text))))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cgroups::Entrance;
 use layers::Overlay;
-use namespaces::{ClockOffset, ClockOffsets, IdMap, IdMaps, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
+use namespaces::{ClockOffset, ClockOffsets, NamespaceFd, NamespaceKind, NamespaceStep, Plan, rootless};
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Process, Spec};
 use process::pty::Size;
 use process::{ProcessStep, Program};
@@ -19,7 +19,7 @@ use crate::prepared::Prepared;
 use crate::spec::{config, refuse};
 use crate::state::{State, Status};
 use crate::step::RuntimeStep;
-use crate::{confinement, mounts, scheduling};
+use crate::{confinement, id_maps, mounts, scheduling};
 
 /// The checkpoint at which a container is complete and waits to be started.
 pub const CREATED: &str = "created";
@@ -88,7 +88,6 @@ pub struct Request<'a> {
 pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     let Request { spec, .. } = request;
     let process = &*process_of(spec);
-    let maps = id_maps(spec);
     let mut steps = entering(request.entrance);
     steps.extend(own_cgroup_namespace(spec).map(RuntimeStep::from));
     steps.push(ProcessStep::NewSession.into());
@@ -102,7 +101,7 @@ pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
         RootSource::Mounted(mount) => RootfsStep::TakeRoot(mount.as_raw_fd()).into(),
     });
     steps.push((propagation.attach)(request.attach_at.to_owned()).into());
-    let mounts = mounts::entries(spec, request.id, request.bundle, &maps.groups, request.prepared)?;
+    let mounts = mounts::entries(spec, request.id, request.bundle, &id_maps::of_groups(spec), request.prepared)?;
     steps.extend(mounts.into_iter().map(|mount| RootfsStep::Mount(mount).into()));
     steps.push(RootfsStep::Devices(mounts::devices(spec)?, device_supply(spec)).into());
     steps.push(RootfsStep::Directory(process.cwd().clone()).into());
@@ -233,22 +232,6 @@ pub fn namespaces(spec: &Spec) -> Result<Plan, Error> {
     }
     let reason = "a container needs a mount namespace of its own".to_owned();
     Err(config(Path::new("config.json"), "linux.namespaces", reason))
-}
-
-/// The id maps of a container's own user namespace; the identity where it has none.
-pub fn id_maps(spec: &Spec) -> IdMaps {
-    let linux = spec.linux().as_ref();
-    let read = |list: Option<&Vec<oci_spec::runtime::LinuxIdMapping>>, file: &str| match list {
-        Some(list) if !list.is_empty() => list
-            .iter()
-            .map(|map| IdMap { inside: map.container_id(), outside: map.host_id(), count: map.size() })
-            .collect(),
-        _ => std::fs::read_to_string(file).ok().and_then(|text| IdMap::parse(&text).ok()).unwrap_or_default(),
-    };
-    IdMaps {
-        users: read(linux.and_then(|linux| linux.uid_mappings().as_ref()), "/proc/self/uid_map"),
-        groups: read(linux.and_then(|linux| linux.gid_mappings().as_ref()), "/proc/self/gid_map"),
-    }
 }
 
 pub(crate) fn kind(kind: LinuxNamespaceType) -> NamespaceKind {

@@ -10,7 +10,8 @@ use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 use rootfs::{DetachedMount, MountEntry, MountOptions, Recursion, Source, id_mapped};
 
 use crate::error::Error;
-use crate::plan::{has_own, id_maps};
+use crate::id_maps;
+use crate::plan::has_own;
 use crate::spec::config;
 
 /// Detached mounts by their places in the specification's list. They are gone when this is dropped.
@@ -104,7 +105,7 @@ fn maps_of(mount: &Mount, spec: &Spec) -> Result<IdMaps, &'static str> {
     };
     match (mount.uid_mappings(), mount.gid_mappings()) {
         (Some(users), Some(groups)) => Ok(IdMaps { users: read(users), groups: read(groups) }),
-        (None, None) if has_own(spec, NamespaceKind::User) => Ok(id_maps(spec)),
+        (None, None) if has_own(spec, NamespaceKind::User) => Ok(id_maps::of(spec)),
         (None, None) => Err("idmap: neither uidMappings and gidMappings, nor a user namespace of the container's own"),
         _ => Err("uidMappings and gidMappings belong together"),
     }

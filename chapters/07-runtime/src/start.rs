@@ -28,6 +28,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 use crate::agent;
 use crate::error::Error;
+use crate::handle::Handle;
 use crate::hooks;
 use crate::spec;
 use crate::state::{Record, State, StateDir, Status};
@@ -72,10 +73,11 @@ pub fn start(state: &StateDir, id: &str) -> Result<Vec<Error>, Error> {
     go_on(state, state.record_now(id)?, &state.spec(id)?)
 }
 
-/// The same for whoever has just made the container: the configuration is at hand, and nobody had the time to pause it.
-pub(crate) fn start_made(state: &StateDir, id: &str, spec: &Spec) -> Result<Vec<Error>, Error> {
-    let _lock = state.lock(id)?;
-    go_on(state, state.record(id)?, spec)
+/// The same for whoever has just made the container. Should somebody else have started it meanwhile, nobody listens any more.
+pub(crate) fn start_made(handle: &Handle) -> Result<Vec<Error>, Error> {
+    let Handle { state, record, spec, .. } = handle;
+    let _lock = state.lock(&record.state.id)?;
+    go_on(state, record.clone(), spec)
 }
 
 fn go_on(state: &StateDir, mut record: Record, spec: &Spec) -> Result<Vec<Error>, Error> {

@@ -130,12 +130,13 @@ pub(crate) fn run(state: &StateDir, wanted: &Run, settings: &Settings, log: &Log
     let bundle = &wanted.create.bundle;
     let bundle = bundle.canonicalize().with_context(|| format!("open bundle {bundle:?}"))?;
     let created = make(state, &wanted.create, settings, &bundle, spec::load(&bundle)?)?;
+    let handle = created.handle();
     let ended = match created.start() {
         Ok(mut started) => {
             log.warnings(std::mem::take(&mut started.warnings));
             let status = follow(started, &signals);
             if !wanted.keep {
-                log.warnings(runtime::delete(state, &wanted.create.id, Force::Yes)?);
+                log.warnings(handle.delete()?);
             }
             return Ok(status?.code());
         }

@@ -19,7 +19,7 @@ use process::signals;
 use runtime::{All, Force, StateDir, spec};
 
 fn main() {
-    let protected = protect_early();
+    let early = protect_early();
     let arguments = Arguments::parse();
     let log = Log::new(arguments.settings.log.clone(), &arguments.settings.log_format);
     match arguments.settings.explain {
@@ -27,26 +27,38 @@ fn main() {
         None if arguments.settings.debug => log.follow(),
         None => {}
     }
-    let code = protected.map_err(anyhow::Error::from).and_then(|()| run(arguments, &log)).unwrap_or_else(|error| {
-        log.error(&error);
-        error.downcast_ref().map_or(1, runtime::Error::exit_code)
-    });
+    let code =
+        early.map_err(anyhow::Error::from).and_then(|early| run(arguments, &log, early)).unwrap_or_else(|error| {
+            log.error(&error);
+            error.downcast_ref().map_or(1, runtime::Error::exit_code)
+        });
     std::process::exit(i32::from(code));
 }
 
 /// [`rootfs::self_exe::protect`] executes this program once more, and whatever was done before is done again. So it comes
 /// before the command line is read, if a word there may be a command that needs it. A story would lose its first line: then
 /// the command comes first.
-fn protect_early() -> Result<(), process::CallError> {
+fn protect_early() -> Result<Protected, process::CallError> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let told = words.iter().any(|word| word.as_encoded_bytes().starts_with(b"--explain") || word == "--debug");
     let starts = words.iter().any(|word| ["create", "run", "exec"].iter().any(|command| word == command));
-    if starts && !told { rootfs::self_exe::protect() } else { Ok(()) }
+    if !starts || told {
+        return Ok(Protected::NotYet);
+    }
+    rootfs::self_exe::protect().map(|()| Protected::Yes)
 }
 
-fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
+/// Whether this program's own file is out of a container's reach.
+#[derive(PartialEq, Eq)]
+enum Protected {
+    Yes,
+    NotYet,
+}
+
+fn run(arguments: Arguments, log: &Log, protected: Protected) -> anyhow::Result<u8> {
     let Arguments { settings, command } = arguments;
-    if matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
+    let starts = matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_));
+    if starts && protected == Protected::NotYet {
         rootfs::self_exe::protect()?;
     }
     if matches!(
@@ -89,9 +101,9 @@ fn run(arguments: Arguments, log: &Log) -> anyhow::Result<u8> {
 
 /// Whoever is root in a user namespace alone, as under a rootless podman, keeps its state where its user may write.
 fn default_root() -> PathBuf {
-    let ordinary = !rustix::process::geteuid().is_root() || namespaces::rootless::is_rootless();
+    let is_ordinary = || !rustix::process::geteuid().is_root() || namespaces::rootless::is_rootless();
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(directory) if ordinary => Path::new(&directory).join("cooper-runtime"),
+        Some(directory) if is_ordinary() => Path::new(&directory).join("cooper-runtime"),
         _ => PathBuf::from("/run/cooper-runtime"),
     }
 }
