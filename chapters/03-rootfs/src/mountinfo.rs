@@ -81,6 +81,9 @@ impl MountInfo {
 /// The kernel writes space, tab, newline, backslash and `#` as three octal digits. Read from left to right, once: what
 /// an escape stands for is never read as the beginning of another.
 fn unescape(text: &str) -> Vec<u8> {
+    if !text.contains('\\') {
+        return text.chars().map(|character| character as u8).collect();
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {

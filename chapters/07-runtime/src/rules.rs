@@ -1,9 +1,8 @@
 //! What a configuration must keep to, beyond the types of its fields: each rule is one of the specification's, or keeps a
 //! field from reaching the machine.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Process, Spec};
+use serde_json::{Value, json};
 
 /// A rule that is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,67 +19,71 @@ fn broken<T>(field: impl Into<String>, reason: impl Into<String>) -> Result<T, B
     Err(Broken { field: field.into(), reason: reason.into() })
 }
 
-/// Checks a whole configuration.
-pub(crate) fn check(config: &Value) -> Checked {
-    check_process(&config["process"])?;
+/// Checks a whole configuration. `devices` are its devices as they were written: the types make a number of what is missing.
+pub(crate) fn check(config: &Spec, devices: &Value) -> Checked {
+    config.process().as_ref().map_or(Ok(()), check_process)?;
     check_namespaces(config)?;
-    check_parameters(config)?;
-    check_hooks(&config["hooks"])?;
-    check_paths(&config["linux"])?;
-    check_seccomp(&config["linux"]["seccomp"])?;
-    match config["annotations"].as_object().is_some_and(|annotations| annotations.contains_key("")) {
+    check_hooks(config)?;
+    check_devices(devices)?;
+    if let Some(linux) = config.linux() {
+        check_parameters(linux)?;
+        check_paths("linux.maskedPaths", linux.masked_paths())?;
+        check_paths("linux.readonlyPaths", linux.readonly_paths())?;
+        linux.seccomp().as_ref().map_or(Ok(()), check_seccomp)?;
+    }
+    match config.annotations().as_ref().is_some_and(|annotations| annotations.contains_key("")) {
         true => broken("annotations", "a key is empty"),
         false => Ok(()),
     }
 }
 
 /// A configuration may have no process; then it can be created, and not started.
-fn check_process(process: &Value) -> Checked {
-    if process.is_null() {
-        return Ok(());
-    }
-    if items(&process["args"]).next().is_none() {
+fn check_process(process: &Process) -> Checked {
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
         return broken("process.args", "no program is named");
     }
-    if !is_absolute(&process["cwd"]) {
+    if !process.cwd().is_absolute() {
         return broken("process.cwd", "not an absolute path");
     }
-    let mut seen = BTreeSet::new();
-    match items(&process["rlimits"]).find(|limit| !seen.insert(limit["type"].to_string())) {
-        Some(limit) => broken("process.rlimits", format!("{} twice", limit["type"])),
+    let limits = process.rlimits().as_deref().unwrap_or_default();
+    match repeated(limits.iter().map(|limit| limit.typ())) {
+        Some(kind) => broken("process.rlimits", format!("{} twice", json!(kind))),
         None => Ok(()),
     }
 }
 
-fn check_namespaces(config: &Value) -> Checked {
-    let mut seen = BTreeSet::new();
-    for namespace in items(&config["linux"]["namespaces"]) {
-        if !seen.insert(namespace["type"].to_string()) {
-            return broken("linux.namespaces", format!("{} twice", namespace["type"]));
-        }
-        let path = &namespace["path"];
-        if path.as_str().is_some_and(|path| !path.is_empty()) && !is_absolute(path) {
-            return broken("linux.namespaces", format!("{path} is not an absolute path"));
+fn check_namespaces(config: &Spec) -> Checked {
+    let linux = config.linux().as_ref();
+    let namespaces = namespaces(linux);
+    if let Some(kind) = repeated(namespaces.iter().map(|namespace| namespace.typ())) {
+        return broken("linux.namespaces", format!("{} twice", json!(kind)));
+    }
+    let mut paths = namespaces.iter().filter_map(|namespace| namespace.path().as_ref());
+    if let Some(path) = paths.find(|path| !path.as_os_str().is_empty() && !path.is_absolute()) {
+        return broken("linux.namespaces", format!("{path:?} is not an absolute path"));
+    }
+    let has = |kind| namespaces.iter().any(|namespace| namespace.typ() == kind);
+    for (field, name) in [("hostname", config.hostname()), ("domainname", config.domainname())] {
+        if name.as_ref().is_some_and(|name| !name.is_empty()) && !has(LinuxNamespaceType::Uts) {
+            return broken(field, "needs a uts namespace of the container's own");
         }
     }
-    let has = |kind: &str| seen.contains(&format!("{kind:?}"));
-    for name in ["hostname", "domainname"] {
-        if config[name].as_str().is_some_and(|name| !name.is_empty()) && !has("uts") {
-            return broken(name, "needs a uts namespace of the container's own");
+    let Some(linux) = linux else { return Ok(()) };
+    for (field, map) in [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())] {
+        if map.as_ref().is_some_and(|map| !map.is_empty()) && !has(LinuxNamespaceType::User) {
+            return broken(field, "needs a user namespace of the container's own");
         }
     }
-    let maps = ["uidMappings", "gidMappings"];
-    match maps.iter().find(|map| items(&config["linux"][map]).next().is_some() && !has("user")) {
-        Some(map) => broken(format!("linux.{map}"), "needs a user namespace of the container's own"),
-        None if items(&config["linux"]["timeOffsets"]).next().is_some() && !has("time") => {
+    match linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty()) {
+        true if !has(LinuxNamespaceType::Time) => {
             broken("linux.timeOffsets", "needs a time namespace of the container's own")
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
 /// A kernel parameter that belongs to no namespace of the container's would be changed for the whole machine.
-fn check_parameters(config: &Value) -> Checked {
+fn check_parameters(linux: &Linux) -> Checked {
     const OF_IPC: [&str; 9] = [
         "kernel/msgmax",
         "kernel/msgmnb",
@@ -92,22 +95,22 @@ fn check_parameters(config: &Value) -> Checked {
         "kernel/shm_rmid_forced",
         "kernel/shm_next_id",
     ];
-    let kinds: BTreeSet<&str> =
-        items(&config["linux"]["namespaces"]).filter_map(|namespace| namespace["type"].as_str()).collect();
-    for name in config["linux"]["sysctl"].as_object().into_iter().flat_map(|parameters| parameters.keys()) {
+    for name in linux.sysctl().iter().flatten().map(|(name, _)| name) {
         let path = if name.find(['.', '/']).is_some_and(|place| name.as_bytes()[place] == b'.') {
             name.replace('.', "/")
         } else {
             name.clone()
         };
         let kind = match path.as_str() {
-            path if OF_IPC.contains(&path) || path.starts_with("fs/mqueue/") => "ipc",
-            path if path.starts_with("net/") => "network",
-            "kernel/domainname" | "kernel/hostname" => "uts",
-            path if path.starts_with("user/") => "user",
+            path if OF_IPC.contains(&path) || path.starts_with("fs/mqueue/") => LinuxNamespaceType::Ipc,
+            path if path.starts_with("net/") => LinuxNamespaceType::Network,
+            "kernel/domainname" | "kernel/hostname" => LinuxNamespaceType::Uts,
+            path if path.starts_with("user/") => LinuxNamespaceType::User,
             _ => return broken("linux.sysctl", format!("{name:?} is of no namespace: it is the whole machine's")),
         };
-        if !kinds.contains(kind) {
+        if !namespaces(Some(linux)).iter().any(|namespace| namespace.typ() == kind) {
+            let kind = json!(kind);
+            let kind = kind.as_str().unwrap_or_default();
             let reason = format!("{name:?} is the machine's own: it needs a {kind} namespace of the container's");
             return broken("linux.sysctl", reason);
         }
@@ -115,13 +118,23 @@ fn check_parameters(config: &Value) -> Checked {
     Ok(())
 }
 
-fn check_hooks(hooks: &Value) -> Checked {
-    for (point, list) in hooks.as_object().into_iter().flatten() {
-        for hook in items(list) {
-            if !is_absolute(&hook["path"]) {
-                return broken(format!("hooks.{point}"), format!("{} is not an absolute path", hook["path"]));
+fn check_hooks(config: &Spec) -> Checked {
+    let Some(hooks) = config.hooks() else { return Ok(()) };
+    #[allow(deprecated)]
+    let prestart = hooks.prestart();
+    for (point, list) in [
+        ("prestart", prestart),
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ] {
+        for hook in list.iter().flatten() {
+            if !hook.path().is_absolute() {
+                return broken(format!("hooks.{point}"), format!("{:?} is not an absolute path", hook.path()));
             }
-            if hook["timeout"].as_i64().is_some_and(|seconds| seconds <= 0) {
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
                 return broken(format!("hooks.{point}"), "a timeout must be more than 0 seconds");
             }
         }
@@ -129,14 +142,16 @@ fn check_hooks(hooks: &Value) -> Checked {
     Ok(())
 }
 
-fn check_paths(linux: &Value) -> Checked {
-    for name in ["maskedPaths", "readonlyPaths"] {
-        if let Some(path) = items(&linux[name]).find(|path| !is_absolute(path)) {
-            return broken(format!("linux.{name}"), format!("{path} is not an absolute path"));
-        }
+fn check_paths(field: &str, paths: &Option<Vec<String>>) -> Checked {
+    match paths.iter().flatten().find(|path| !path.starts_with('/')) {
+        Some(path) => broken(field, format!("{path:?} is not an absolute path")),
+        None => Ok(()),
     }
-    for device in items(&linux["devices"]) {
-        if !is_absolute(&device["path"]) {
+}
+
+fn check_devices(devices: &Value) -> Checked {
+    for device in devices.as_array().into_iter().flatten() {
+        if !device["path"].as_str().is_some_and(|path| path.starts_with('/')) {
             return broken("linux.devices", format!("{} is not an absolute path", device["path"]));
         }
         let fits = |number: &Value| number.as_i64().is_some_and(|number| u32::try_from(number).is_ok());
@@ -147,43 +162,48 @@ fn check_paths(linux: &Value) -> Checked {
     Ok(())
 }
 
-fn check_seccomp(seccomp: &Value) -> Checked {
-    let takes_errno = |action: &Value| matches!(action.as_str(), Some("SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE"));
-    if !seccomp["defaultErrnoRet"].is_null() && !takes_errno(&seccomp["defaultAction"]) {
-        return broken("linux.seccomp.defaultErrnoRet", format!("{} answers no errno", seccomp["defaultAction"]));
+fn check_seccomp(seccomp: &LinuxSeccomp) -> Checked {
+    let takes_errno = |action| matches!(action, LinuxSeccompAction::ScmpActErrno | LinuxSeccompAction::ScmpActTrace);
+    if seccomp.default_errno_ret().is_some() && !takes_errno(seccomp.default_action()) {
+        let reason = format!("{} answers no errno", json!(seccomp.default_action()));
+        return broken("linux.seccomp.defaultErrnoRet", reason);
     }
-    for rule in items(&seccomp["syscalls"]) {
-        if items(&rule["names"]).next().is_none() {
+    for rule in seccomp.syscalls().iter().flatten() {
+        if rule.names().is_empty() {
             return broken("linux.seccomp.syscalls", "a rule names no call");
         }
-        if !rule["errnoRet"].is_null() && !takes_errno(&rule["action"]) {
-            return broken("linux.seccomp.syscalls", format!("errnoRet: {} answers no errno", rule["action"]));
+        if rule.errno_ret().is_some() && !takes_errno(rule.action()) {
+            let reason = format!("errnoRet: {} answers no errno", json!(rule.action()));
+            return broken("linux.seccomp.syscalls", reason);
         }
     }
     Ok(())
 }
 
-/// What a list, or an object, holds; nothing for whatever else stands there, which the types refuse later.
-fn items(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
-    match value {
-        Value::Array(list) => Box::new(list.iter()),
-        Value::Object(fields) => Box::new(fields.values()),
-        _ => Box::new(std::iter::empty()),
-    }
+fn namespaces(linux: Option<&Linux>) -> &[LinuxNamespace] {
+    linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default()
 }
 
-fn is_absolute(path: &Value) -> bool {
-    path.as_str().is_some_and(|path| path.starts_with('/'))
+/// The first that is there a second time.
+fn repeated<T: PartialEq + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = Vec::new();
+    for item in items {
+        if seen.contains(&item) {
+            return Some(item);
+        }
+        seen.push(item);
+    }
+    None
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn field(config: &Value) -> String {
-        check(config).map_or_else(|broken| broken.field, |()| String::new())
+        let spec: Spec = serde_json::from_value(config.clone()).unwrap();
+        check(&spec, &config["linux"]["devices"]).map_or_else(|broken| broken.field, |()| String::new())
     }
 
     #[test]

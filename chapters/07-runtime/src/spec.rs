@@ -6,29 +6,80 @@ use std::sync::Arc;
 
 pub use oci_spec::runtime::Spec;
 use process::During as _;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::rules;
 
-/// What this runtime does not do. A configuration that asks for it is refused: ignoring a field would mean a container
-/// with less confinement, or other behaviour, than its author wrote down. Fields that no specification knows are ignored,
-/// as it asks.
-const UNSUPPORTED: [(&str, &str); 9] = [
-    ("/vm", "virtual machines are somebody else's business"),
-    ("/windows", "this runtime is for Linux"),
-    ("/solaris", "this runtime is for Linux"),
-    ("/zos", "this runtime is for Linux"),
-    ("/freebsd", "this runtime is for Linux"),
-    ("/linux/intelRdt", "not supported"),
-    ("/linux/memoryPolicy", "not supported: it is of version 1.3"),
-    ("/linux/netDevices", "not supported: it is of version 1.3"),
-    ("/linux/personality/flags", "not supported: the specification names none"),
-];
+/// What is looked at before the types read a configuration, which pass over what they do not know.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Outline {
+    oci_version: Value,
+    vm: Value,
+    windows: Value,
+    solaris: Value,
+    zos: Value,
+    freebsd: Value,
+    linux: LinuxOutline,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct LinuxOutline {
+    intel_rdt: Value,
+    memory_policy: Value,
+    net_devices: Value,
+    personality: Value,
+    devices: Value,
+}
+
+impl Outline {
+    fn read(file: &Path, text: &str) -> Result<Self, Error> {
+        let outline: Self = serde_json::from_str(text).map_err(|error| config(file, "", error.to_string()))?;
+        let version = outline.oci_version.as_str().unwrap_or_default();
+        if !is_first_version(version) {
+            return Err(config(file, "ociVersion", format!("{version:?} is not a 1.x version such as 1.2.1")));
+        }
+        match outline.unsupported() {
+            Some((field, reason)) => Err(config(file, field, reason.to_owned())),
+            None => Ok(outline),
+        }
+    }
+
+    /// What this runtime does not do. A configuration that asks for it is refused: ignoring a field would mean a container
+    /// with less confinement, or other behaviour, than its author wrote down. Fields that no specification knows are ignored,
+    /// as it asks.
+    fn unsupported(&self) -> Option<(&str, &str)> {
+        let fields = [
+            ("vm", &self.vm, "virtual machines are somebody else's business"),
+            ("windows", &self.windows, "this runtime is for Linux"),
+            ("solaris", &self.solaris, "this runtime is for Linux"),
+            ("zos", &self.zos, "this runtime is for Linux"),
+            ("freebsd", &self.freebsd, "this runtime is for Linux"),
+            ("linux.intelRdt", &self.linux.intel_rdt, "not supported"),
+            ("linux.memoryPolicy", &self.linux.memory_policy, "not supported: it is of version 1.3"),
+            ("linux.netDevices", &self.linux.net_devices, "not supported: it is of version 1.3"),
+            (
+                "linux.personality.flags",
+                &self.linux.personality["flags"],
+                "not supported: the specification names none",
+            ),
+        ];
+        fields.into_iter().find(|(_, value, _)| !is_empty(value)).map(|(field, _, reason)| (field, reason))
+    }
+}
 
 /// A configuration that this runtime does in every field: what [`load`] gives, and [`Checked::made`]. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Checked(Arc<Spec>);
+pub struct Checked(Arc<Configuration>);
+
+#[derive(Debug)]
+struct Configuration {
+    spec: Spec,
+    text: String,
+}
 
 impl Checked {
     /// Checks a configuration that was not read from a file but made.
@@ -37,9 +88,25 @@ impl Checked {
     /// A field that is not supported, by name.
     pub fn made(spec: Spec) -> Result<Self, Error> {
         let file = Path::new("config.json");
-        let value = serde_json::to_value(&spec).map_err(|error| config(file, "", error.to_string()))?;
-        check(file, &value)?;
-        Ok(Self(Arc::new(spec)))
+        let text = serde_json::to_string(&spec).map_err(|error| config(file, "", error.to_string()))?;
+        let outline = Outline::read(file, &text)?;
+        Self::whole(file, &outline, spec, text)
+    }
+
+    fn read(file: &Path, text: String) -> Result<Self, Error> {
+        let outline = Outline::read(file, &text)?;
+        let spec = serde_json::from_str(&text).map_err(|error| config(file, "", error.to_string()))?;
+        Self::whole(file, &outline, spec, text)
+    }
+
+    fn whole(file: &Path, outline: &Outline, spec: Spec, text: String) -> Result<Self, Error> {
+        rules::check(&spec, &outline.linux.devices).map_err(|broken| config(file, &broken.field, broken.reason))?;
+        Ok(Self(Arc::new(Configuration { spec, text })))
+    }
+
+    /// The JSON that it was read from.
+    pub(crate) fn text(&self) -> &str {
+        &self.0.text
     }
 }
 
@@ -47,7 +114,7 @@ impl Deref for Checked {
     type Target = Spec;
 
     fn deref(&self) -> &Spec {
-        &self.0
+        &self.0.spec
     }
 }
 
@@ -91,24 +158,7 @@ pub fn read(file: &Path) -> Result<Checked, Error> {
         return Err(config(file, "", format!("longer than {LIMIT} bytes")));
     }
     let text = std::fs::read_to_string(file).during("read", file.display())?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| config(file, "", error.to_string()))?;
-    check(file, &value)?;
-    let spec = serde_json::from_value(value).map_err(|error| config(file, "", error.to_string()))?;
-    Ok(Checked(Arc::new(spec)))
-}
-
-fn check(file: &Path, value: &Value) -> Result<(), Error> {
-    let version = value["ociVersion"].as_str().unwrap_or_default();
-    if !is_first_version(version) {
-        return Err(config(file, "ociVersion", format!("{version:?} is not a 1.x version such as 1.2.1")));
-    }
-    for (pointer, reason) in UNSUPPORTED {
-        if value.pointer(pointer).is_some_and(|value| !is_empty(value)) {
-            let field = pointer.trim_start_matches('/').replace('/', ".");
-            return Err(config(file, &field, reason.to_owned()));
-        }
-    }
-    rules::check(value).map_err(|broken| config(file, &broken.field, broken.reason))
+    Checked::read(file, text)
 }
 
 /// Any version of the first generation, in the form of SemVer: three numbers, and perhaps more behind them.
@@ -150,8 +200,7 @@ mod tests {
     use super::*;
 
     fn checked(json: &str) -> Result<(), String> {
-        let value = serde_json::from_str(json).unwrap();
-        check(Path::new("config.json"), &value).map_err(|error| error.to_string())
+        Checked::read(Path::new("config.json"), json.to_owned()).map(drop).map_err(|error| error.to_string())
     }
 
     #[test]

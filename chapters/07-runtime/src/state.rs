@@ -11,6 +11,7 @@ use process::{CallError, During as _, Pid, journal, kernel_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::spec::Checked;
 
 /// The directory of all containers' states: `DIR/ID/{states.jsonl, config.json, start.sock, root}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,8 +213,8 @@ impl StateDir {
         Ok(std::fs::remove_dir(&directory).during("remove", directory.display())?)
     }
 
-    pub(crate) fn write_spec(&self, id: &str, spec: &Spec) -> Result<(), Error> {
-        Ok(state::write_run_json(&self.container(id)?.join("config.json"), spec)?)
+    pub(crate) fn write_spec(&self, id: &str, spec: &Checked) -> Result<(), Error> {
+        Ok(state::write_run(&self.container(id)?.join("config.json"), spec.text().as_bytes())?)
     }
 
     /// The configuration that the container was made from.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::pause::cgroup_of;
 use crate::resources::limits_of_cgroup;
-use crate::spec;
+use crate::spec::{self, Checked};
 use crate::state::{StateDir, Status};
 
 /// Changes limits; whatever `resources` does not name stays as it is.
@@ -42,7 +42,7 @@ pub fn update(directory: &StateDir, id: &str, resources: &LinuxResources) -> Res
     let mut linux = spec.linux().clone().unwrap_or_default();
     linux.set_resources(Some(merged));
     spec.set_linux(Some(linux));
-    directory.write_spec(id, &spec)
+    directory.write_spec(id, &Checked::made(spec)?)
 }
 
 /// On v2 a limit below what is used makes the kernel kill.

@@ -92,70 +92,73 @@ impl Arch {
     }
 }
 
-/// Calls that take other structures when pointers are short, and so have numbers of their own from 512 on.
+/// Calls that take other structures when pointers are short, and so have numbers of their own.
 ///
 /// # References
 /// `arch/x86/entry/syscalls/syscall_64.tbl`, the entries with ABI `x32`
-const X32_OWN: [&str; 36] = [
-    "rt_sigaction",
-    "rt_sigreturn",
-    "ioctl",
-    "readv",
-    "writev",
-    "recvfrom",
-    "sendmsg",
-    "recvmsg",
-    "execve",
-    "ptrace",
-    "rt_sigpending",
-    "rt_sigtimedwait",
-    "rt_sigqueueinfo",
-    "sigaltstack",
-    "timer_create",
-    "mq_notify",
-    "kexec_load",
-    "waitid",
-    "set_robust_list",
-    "get_robust_list",
-    "vmsplice",
-    "move_pages",
-    "preadv",
-    "pwritev",
-    "rt_tgsigqueueinfo",
-    "recvmmsg",
-    "sendmmsg",
-    "process_vm_readv",
-    "process_vm_writev",
-    "setsockopt",
-    "getsockopt",
-    "io_setup",
-    "io_submit",
-    "execveat",
-    "preadv2",
-    "pwritev2",
-];
+fn x32_own(call: &str) -> Option<u32> {
+    Some(match call {
+        "rt_sigaction" => 512,
+        "rt_sigreturn" => 513,
+        "ioctl" => 514,
+        "readv" => 515,
+        "writev" => 516,
+        "recvfrom" => 517,
+        "sendmsg" => 518,
+        "recvmsg" => 519,
+        "execve" => 520,
+        "ptrace" => 521,
+        "rt_sigpending" => 522,
+        "rt_sigtimedwait" => 523,
+        "rt_sigqueueinfo" => 524,
+        "sigaltstack" => 525,
+        "timer_create" => 526,
+        "mq_notify" => 527,
+        "kexec_load" => 528,
+        "waitid" => 529,
+        "set_robust_list" => 530,
+        "get_robust_list" => 531,
+        "vmsplice" => 532,
+        "move_pages" => 533,
+        "preadv" => 534,
+        "pwritev" => 535,
+        "rt_tgsigqueueinfo" => 536,
+        "recvmmsg" => 537,
+        "sendmmsg" => 538,
+        "process_vm_readv" => 539,
+        "process_vm_writev" => 540,
+        "setsockopt" => 541,
+        "getsockopt" => 542,
+        "io_setup" => 543,
+        "io_submit" => 544,
+        "execveat" => 545,
+        "preadv2" => 546,
+        "pwritev2" => 547,
+        _ => return None,
+    })
+}
 
 /// Calls that x32 never had: they were old already when it was new, or it was when they were.
-const X32_WITHOUT: [&str; 14] = [
-    "uselib",
-    "_sysctl",
-    "create_module",
-    "get_kernel_syms",
-    "query_module",
-    "nfsservctl",
-    "set_thread_area",
-    "get_thread_area",
-    "epoll_ctl_old",
-    "epoll_wait_old",
-    "vserver",
-    "map_shadow_stack",
-    "uretprobe",
-    "uprobe",
-];
+fn is_without_x32(call: &str) -> bool {
+    matches!(
+        call,
+        "uselib"
+            | "_sysctl"
+            | "create_module"
+            | "get_kernel_syms"
+            | "query_module"
+            | "nfsservctl"
+            | "set_thread_area"
+            | "get_thread_area"
+            | "epoll_ctl_old"
+            | "epoll_wait_old"
+            | "vserver"
+            | "map_shadow_stack"
+            | "uretprobe"
+            | "uprobe"
+    )
+}
 
 fn x32_number(call: &str) -> Option<u32> {
-    if let Some(place) = X32_OWN.iter().position(|own| *own == call) {
-        return Some(512 + place as u32);
-    }
-    if X32_WITHOUT.contains(&call) { None } else { Arch::X86_64.number_of(call) }
+    x32_own(call).or_else(|| if is_without_x32(call) { None } else { Arch::X86_64.number_of(call) })
 }

@@ -75,8 +75,9 @@ impl Table {
     // hole: seccomp-table
     pub(super) fn of(profile: &Profile) -> Result<Self, Error> {
         let default = Answer::of(profile.default_action, profile.default_errno_ret, || "defaultErrnoRet".to_owned())?;
+        let named = profile.syscalls.iter().map(|rule| rule.names.len()).sum();
         let mut calls: BTreeMap<Arch, Vec<(u32, Branch)>> =
-            profile.called_architectures()?.into_iter().map(|arch| (arch, Vec::new())).collect();
+            profile.called_architectures()?.into_iter().map(|arch| (arch, Vec::with_capacity(named))).collect();
         for (place, rule) in profile.syscalls.iter().enumerate() {
             let answer = Answer::of(rule.action, rule.errno_ret, || format!("syscalls[{place}].errnoRet"))?;
             let alternatives = alternatives(rule, place)?;
@@ -89,7 +90,7 @@ impl Table {
             }
         }
         for calls in calls.values_mut() {
-            calls.sort_by_key(|(number, _)| *number);
+            calls.sort_by_cached_key(|(number, _)| *number);
             // Behind a branch without conditions nothing is ever reached.
             calls.dedup_by(|later, earlier| later.0 == earlier.0 && earlier.1.conditions.is_empty());
         }
