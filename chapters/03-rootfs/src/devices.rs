@@ -95,24 +95,19 @@ fn make(root: &Root, device: &Device) -> Result<(), CallError> {
     let path = device.path.display();
     let (directory, name) = root.parent(&device.path)?;
     let number = makedev(device.number.0, device.number.1);
-    let mode = Mode::from_raw_mode(device.mode);
-    match rustix::fs::mknodat(&directory, name.as_os_str(), device.kind, mode, number) {
+    // The mode is what was asked for, whatever umask we were started with.
+    let before = rustix::process::umask(Mode::empty());
+    let made = rustix::fs::mknodat(&directory, &*name, device.kind, Mode::from_raw_mode(device.mode), number);
+    rustix::process::umask(before);
+    match made {
         Ok(()) => {}
         Err(Errno::EXIST) => return check(root, device),
         Err(errno) => return Err(errno).during("mknod", path),
     }
-    let node = rustix::fs::openat(
-        &directory,
-        name.as_os_str(),
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .during("open", &path)?;
+    // By name, and a link would not be followed: the directory is a tmpfs of our own in which nobody else can exchange names yet.
     let (uid, gid) = (Uid::from_raw(device.owner.0), Gid::from_raw(device.owner.1));
-    rustix::fs::chownat(&node, "", Some(uid), Some(gid), rustix::fs::AtFlags::EMPTY_PATH).during("chown", &path)?;
-    // mknod obeyed the umask. fchmod refuses O_PATH descriptors, so the mode goes by name; the directory is a
-    // tmpfs of our own in which nobody else can exchange names yet.
-    rustix::fs::chmodat(&directory, name.as_os_str(), mode, rustix::fs::AtFlags::empty()).during("chmod", path)
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(&directory, &*name, Some(uid), Some(gid), flags).during("chown", path)
 }
 
 /// A node that is there already must be what it claims to be.

@@ -281,7 +281,9 @@ impl MountEntry {
         if let Some((propagation, reach)) = self.propagation {
             mount.propagate(propagation, reach)?;
         }
-        let place = mount_point(root, &self.target, mount.is_directory()?)?;
+        // A file system begins with a directory; what is shown twice may be a file.
+        let directory = matches!(self.source, Source::Filesystem { .. }) || mount.is_directory()?;
+        let place = mount_point(root, &self.target, directory)?;
         mount.attach(place.as_fd()).map_err(|error| in_place(error, &self.target))
     }
 }

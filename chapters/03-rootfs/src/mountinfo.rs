@@ -43,18 +43,33 @@ impl MountInfo {
     /// # Errors
     /// ENOENT and the like; a malformed line is named with its number.
     pub fn read(path: &Path) -> Result<Vec<Self>, CallError> {
+        Self::read_those(path, |_| true)
+    }
+
+    /// The mounts of file systems of some types alone: a machine with many containers has thousands of others.
+    ///
+    /// # Errors
+    /// As [`MountInfo::read`].
+    pub fn read_of(path: &Path, types: &[&str]) -> Result<Vec<Self>, CallError> {
+        // The type stands behind the dash, and no name before it has a space.
+        let types: Vec<Vec<u8>> = types.iter().map(|kind| format!(" - {kind} ").into_bytes()).collect();
+        Self::read_those(path, |line| types.iter().any(|kind| line.windows(kind.len()).any(|part| part == kind)))
+    }
+
+    fn read_those(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Self>, CallError> {
         let text = kernel_file::read(path).during("read", path.display())?;
-        Self::parse_all(&text).map_err(|(number, line)| {
+        Self::parse_all(&text, wanted).map_err(|(number, line)| {
             CallError::refused("read", path.display(), format!("line {number}: not a mount: {line:?}"))
         })
     }
 
-    /// All lines; the first that is no mount, with its number.
-    fn parse_all(text: &[u8]) -> Result<Vec<Self>, (usize, String)> {
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    /// All lines that are wanted; the first that is no mount, with its number.
+    fn parse_all(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Self>, (usize, String)> {
+        let lines = text.split(|byte| *byte == b'\n').enumerate();
+        let lines = lines.filter(|(_, line)| !line.is_empty() && wanted(line));
         // Every byte as a character of the same number: names of files are bytes, and need not be text.
-        let lines = lines.map(|line| line.iter().map(|byte| char::from(*byte)).collect::<String>());
-        lines.enumerate().map(|(number, line)| Self::parse(&line).ok_or((number + 1, line))).collect()
+        let lines = lines.map(|(number, line)| (number, line.iter().map(|byte| char::from(*byte)).collect::<String>()));
+        lines.map(|(number, line)| Self::parse(&line).ok_or((number + 1, line))).collect()
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -113,7 +128,7 @@ mod tests {
     #[test]
     fn names_are_bytes_and_escapes_are_read_once() {
         let line = b"36 35 98:0 / /a\\134040\\011\xff\xc3 rw - tmpfs some\\040where\\043 rw\n";
-        let mount = MountInfo::parse_all(line).unwrap().remove(0);
+        let mount = MountInfo::parse_all(line, |_| true).unwrap().remove(0);
         assert_eq!(mount.target.as_os_str().as_encoded_bytes(), b"/a\\040\t\xff\xc3");
         assert_eq!(mount.source, "some where#");
     }
@@ -124,14 +139,18 @@ mod tests {
         for bad in
             ["36 35 98:0 / / rw ext4 /dev/root rw", "x 35 98:0 / / rw - ext4 a rw", "36 35", "1 2 0:1 / / rw - a b"]
         {
-            let (number, line) = MountInfo::parse_all(format!("{good}{bad}\n").as_bytes()).unwrap_err();
+            let (number, line) = MountInfo::parse_all(format!("{good}{bad}\n").as_bytes(), |_| true).unwrap_err();
             assert_eq!((number, line.as_str()), (2, bad));
         }
     }
 
     #[test]
-    fn this_process_has_a_root_mount() {
+    fn this_process_has_a_root_mount_and_a_procfs() {
         let mounts = MountInfo::read(Path::new("/proc/self/mountinfo")).unwrap();
         assert!(mounts.iter().any(|mount| mount.target == Path::new("/")));
+        let of_processes = MountInfo::read_of(Path::new("/proc/self/mountinfo"), &["proc"]).unwrap();
+        let same: Vec<_> = mounts.into_iter().filter(|mount| mount.kind == "proc").collect();
+        assert_eq!(of_processes, same);
+        assert!(!same.is_empty());
     }
 }

@@ -228,13 +228,13 @@ impl Cgroup {
     /// The kernel refuses to remove a group that is in use, so trying is the check, and it costs one call a tree where
     /// looking costs six.
     pub fn remove_if_empty(&self) -> bool {
-        self.directories().iter().all(|directory| {
-            let gone = fs::remove_dir(directory).is_ok();
-            if gone {
+        self.tree.places(&self.path).iter().all(|directory| match fs::remove_dir(directory) {
+            Ok(()) => {
                 step!(5, "rmdir", "cgroups(7)", "an empty group goes", "{}", directory.display());
                 self.remove_empty_parents(directory);
+                true
             }
-            gone
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         })
     }
 

@@ -34,8 +34,9 @@ impl Survey {
                     survey.v2.get_or_insert_with(point);
                 }
                 (Some("cgroup"), Some(options)) => {
-                    for controller in Controller::ALL {
-                        if options.split(',').any(|option| option == controller.name_in(Version::V1)) {
+                    for option in options.split(',') {
+                        let named = |controller: &Controller| controller.name_in(Version::V1) == option;
+                        if let Some(controller) = Controller::ALL.into_iter().find(named) {
                             survey.v1.entry(controller).or_insert_with(point);
                         }
                     }
@@ -51,6 +52,9 @@ impl Survey {
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 fn unescaped(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
     text.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\012", "\n").replace(r"\134", r"\")
 }
 

@@ -41,8 +41,16 @@ pub(crate) trait Tree: Debug + Send + Sync {
     /// Moves a process in.
     fn add(&self, path: &CgroupPath, pid: Pid) -> Result<(), Error>;
 
-    /// The group's directories that exist: one on v2, one a controller on v1.
-    fn directories(&self, path: &CgroupPath) -> Vec<PathBuf>;
+    /// Where the group's directories are, or would be: one on v2, one a controller on v1; controllers that are mounted together
+    /// share one.
+    fn places(&self, path: &CgroupPath) -> Vec<PathBuf>;
+
+    /// Those of them that exist.
+    fn directories(&self, path: &CgroupPath) -> Vec<PathBuf> {
+        let mut directories = self.places(path);
+        directories.retain(|directory| directory.is_dir());
+        directories
+    }
 
     /// Begins to freeze or thaw, and returns when all members have followed.
     fn set_motion(&self, path: &CgroupPath, motion: Motion) -> Result<(), Error>;

@@ -69,14 +69,6 @@ impl V1 {
         }
         Ok(opened)
     }
-
-    /// Where the group's directories would be. Controllers that are mounted together share one.
-    fn places(&self, path: &CgroupPath) -> Vec<PathBuf> {
-        let mut places: Vec<_> = self.mounts.values().map(|mount| path.below(mount)).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
-    }
 }
 
 impl Tree for V1 {
@@ -138,10 +130,11 @@ impl Tree for V1 {
         Ok(())
     }
 
-    fn directories(&self, path: &CgroupPath) -> Vec<PathBuf> {
-        let mut directories = self.places(path);
-        directories.retain(|directory| directory.is_dir());
-        directories
+    fn places(&self, path: &CgroupPath) -> Vec<PathBuf> {
+        let mut places: Vec<_> = self.mounts.values().map(|mount| path.below(mount)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     fn set_motion(&self, path: &CgroupPath, motion: Motion) -> Result<(), Error> {

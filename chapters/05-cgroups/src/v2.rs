@@ -126,8 +126,8 @@ impl Tree for V2 {
         Ok(file::write(&self.directory(path).join("cgroup.procs"), &pid.to_string())?)
     }
 
-    fn directories(&self, path: &CgroupPath) -> Vec<PathBuf> {
-        Some(self.directory(path)).filter(|directory| directory.is_dir()).into_iter().collect()
+    fn places(&self, path: &CgroupPath) -> Vec<PathBuf> {
+        vec![self.directory(path)]
     }
 
     fn set_motion(&self, path: &CgroupPath, motion: Motion) -> Result<(), Error> {

@@ -25,7 +25,7 @@ pub(crate) fn entries(
 ) -> Result<Vec<MountEntry>, Error> {
     let own_namespace = has_own(spec, NamespaceKind::Cgroup);
     let group = cgroup_path(spec, id)?;
-    let mounts = MountInfo::read(Path::new("/proc/self/mountinfo"))?;
+    let mounts = MountInfo::read_of(Path::new("/proc/self/mountinfo"), &["cgroup", "cgroup2"])?;
     let place = kernel_file::read_text("/proc/self/cgroup").during("read", "/proc/self/cgroup")?;
     let hierarchies: Vec<&MountInfo> = mounts.iter().filter(|mount| mount.kind == "cgroup").collect();
     if hierarchies.is_empty() {
