@@ -62,13 +62,13 @@ fn leaves(table: &Table, arch: Arch) -> Vec<Leaf> {
     let calls = table.calls.get(&arch).into_iter().chain(x32);
     // The first number that nothing is known about yet, and the code of the one in hand.
     let (mut next, mut code) = (0, Vec::new());
-    for branches in calls.flat_map(|calls| calls.chunk_by(|one, other| one.0 == other.0)) {
-        let number = branches[0].0;
+    for call in calls.flat_map(|calls| calls.chunk_by(|one, other| one.0 == other.0)) {
+        let number = call[0].0;
         if next < number {
             push(next, &unlisted);
         }
         code.clear();
-        rules(branches, table.default, &mut code);
+        rules(table, call, &mut code);
         push(number, &code);
         next = number + 1;
     }
@@ -103,17 +103,19 @@ fn search(leaves: &[Leaf]) -> Vec<Instruction> {
 }
 
 /// The code for one call: each branch in turn, then the default.
-fn rules(branches: &[(u32, Branch)], default: Answer, code: &mut Vec<Instruction>) {
-    for (_, branch) in branches {
-        // Nearly all calls: allowed, whatever they are asked to do.
-        if branch.conditions.is_empty() {
-            code.push(answer(branch.answer));
-        } else {
+fn rules(table: &Table, call: &[(u32, usize)], code: &mut Vec<Instruction>) {
+    let mut falls_through = true;
+    for branch in call.iter().map(|(_, branch)| &table.branches[*branch]) {
+        falls_through = !branch.conditions.is_empty();
+        if falls_through {
             code.extend(rule(branch));
+        } else {
+            // Nearly all calls: allowed, whatever they are asked to do.
+            code.push(answer(branch.answer));
         }
     }
-    if branches.last().is_none_or(|(_, last)| !last.conditions.is_empty()) {
-        code.push(answer(default));
+    if falls_through {
+        code.push(answer(table.default));
     }
 }
 

@@ -61,13 +61,15 @@ pub(super) struct Branch {
     pub(super) answer: Answer,
 }
 
-/// For each architecture the branches of its calls, and what everything else gets.
+/// For each architecture its calls and their branches, and what everything else gets.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) default: Answer,
-    /// By number, for one number in the profile's order. The machine's own architecture is always there. x32's numbers
-    /// have bit 30 set.
-    pub(super) calls: BTreeMap<Arch, Vec<(u32, Branch)>>,
+    /// All ways through the rules, in the profile's order.
+    pub(super) branches: Vec<Branch>,
+    /// A call's number, and one of its branches: sorted, so that for one number the profile's order holds. The machine's own
+    /// architecture is always there. x32's numbers have bit 30 set.
+    pub(super) calls: BTreeMap<Arch, Vec<(u32, usize)>>,
 }
 
 impl Table {
@@ -76,31 +78,32 @@ impl Table {
     pub(super) fn of(profile: &Profile) -> Result<Self, Error> {
         let default = Answer::of(profile.default_action, profile.default_errno_ret, || "defaultErrnoRet".to_owned())?;
         let named = profile.syscalls.iter().map(|rule| rule.names.len()).sum();
-        let mut calls: BTreeMap<Arch, Vec<(u32, Branch)>> =
+        let mut branches = Vec::new();
+        let mut calls: BTreeMap<Arch, Vec<(u32, usize)>> =
             profile.called_architectures()?.into_iter().map(|arch| (arch, Vec::with_capacity(named))).collect();
         for (place, rule) in profile.syscalls.iter().enumerate() {
             let answer = Answer::of(rule.action, rule.errno_ret, || format!("syscalls[{place}].errnoRet"))?;
-            let alternatives = alternatives(rule, place)?;
+            let first = branches.len();
+            branches.extend(alternatives(rule, place)?.into_iter().map(|conditions| Branch { conditions, answer }));
             for (arch, calls) in &mut calls {
                 // A name that this architecture lacks can never be called there.
                 for number in rule.names.iter().filter_map(|name| arch.number_of(name)) {
-                    let branch = |conditions: &Vec<Argument>| Branch { conditions: conditions.clone(), answer };
-                    calls.extend(alternatives.iter().map(|conditions| (number, branch(conditions))));
+                    calls.extend((first..branches.len()).map(|branch| (number, branch)));
                 }
             }
         }
         for calls in calls.values_mut() {
-            calls.sort_by_cached_key(|(number, _)| *number);
+            calls.sort_unstable();
             // Behind a branch without conditions nothing is ever reached.
-            calls.dedup_by(|later, earlier| later.0 == earlier.0 && earlier.1.conditions.is_empty());
+            calls.dedup_by(|later, earlier| later.0 == earlier.0 && branches[earlier.1].conditions.is_empty());
         }
-        Ok(Self { default, calls })
+        Ok(Self { default, branches, calls })
     }
 
     /// Whether any call at all is answered like this.
     pub(super) fn answers(&self, answer: Answer) -> bool {
-        let mut branches = self.calls.values().flatten();
-        self.default == answer || branches.any(|(_, branch)| branch.answer == answer)
+        let mut calls = self.calls.values().flatten();
+        self.default == answer || calls.any(|(_, branch)| self.branches[*branch].answer == answer)
     }
 
     /// Whether some form of this call of the machine's own is answered like this.
@@ -108,7 +111,7 @@ impl Table {
         let number = Arch::NATIVE.number_of(call);
         let calls = self.calls.get(&Arch::NATIVE).into_iter().flatten();
         let branches: Vec<&Branch> =
-            calls.filter(|(called, _)| Some(*called) == number).map(|(_, branch)| branch).collect();
+            calls.filter(|(called, _)| Some(*called) == number).map(|(_, branch)| &self.branches[*branch]).collect();
         let falls_through = branches.last().is_none_or(|last| !last.conditions.is_empty());
         branches.iter().any(|branch| branch.answer == answer) || (falls_through && self.default == answer)
     }
