@@ -46,7 +46,7 @@ impl Hierarchy {
         limits.check(tree.version())?;
         let cgroup = Cgroup { tree: Arc::clone(tree), path: path.clone() };
 
-        if !cgroup.remove_if_empty() {
+        if !cgroup.directories().is_empty() && !cgroup.remove_if_empty() {
             let members = cgroup.processes()?;
             if let Some(first) = members.first() {
                 return Err(Error::busy(path, members.len(), *first));

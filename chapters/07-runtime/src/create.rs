@@ -159,6 +159,8 @@ where
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?.with(spec, bundle, std::mem::take(&mut request.mounts))?;
+    let early_hooks = early_hooks(spec);
+    let visited = request.on_namespaces.is_some() || !early_hooks.is_empty();
     let steps = planner(&Request {
         id,
         spec,
@@ -169,6 +171,7 @@ where
         entrance: entrance.as_ref(),
         streams: request.stdio.streams(),
         start_socket: socket.as_raw_fd(),
+        visited,
         options: request.options,
         state: record.state.clone(),
     })?;
@@ -179,7 +182,7 @@ where
     // From here on the child exists, and must not outlive an error.
     let mut guard = Guard(Some(isolated.child));
     let child = guard.child()?;
-    if entrance.as_ref().is_some_and(|entrance| entrance.step().is_some()) {
+    if visited && entrance.as_ref().is_some_and(|entrance| entrance.step().is_some()) {
         child.go()?;
         await_limits(child)?;
     }
@@ -193,7 +196,7 @@ where
     if let Some(on_namespaces) = &mut request.on_namespaces {
         on_namespaces(child.pid()).map_err(Error::Caller)?;
     }
-    hooks::run(&early_hooks(spec), &record.state)?;
+    hooks::run(&early_hooks, &record.state)?;
     child.go()?;
 
     let console = run_to_created(child)?;

@@ -68,6 +68,7 @@ fn print_plan(bundle: &Path) -> Result<(), runtime::Error> {
         streams: Streams::Descriptors([0, 1, 2]),
         entrance: None,
         start_socket: 3,
+        visited: false,
         options: CreateOptions::default(),
         state: State {
             oci_version: spec.version().clone(),

@@ -64,6 +64,8 @@ pub struct Request<'a> {
     pub prepared: &'a Prepared,
     /// How init comes into its cgroup; none if the container has none.
     pub entrance: Option<&'a Entrance>,
+    /// Whether somebody works on the container from outside before its root is set up: hooks, or the caller.
+    pub visited: bool,
     /// Standard streams.
     pub streams: Streams,
     /// The listening socket on which `start` will say so.
@@ -88,7 +90,7 @@ pub struct Request<'a> {
 pub fn init_steps(request: &Request<'_>) -> Result<Vec<RuntimeStep>, Error> {
     let Request { spec, .. } = request;
     let process = &*process_of(spec);
-    let mut steps = entering(request.entrance);
+    let mut steps = entering(request);
     steps.extend(own_cgroup_namespace(spec).map(RuntimeStep::from));
     steps.push(ProcessStep::NewSession.into());
     steps.extend(names_and_clocks(spec)?.into_iter().map(RuntimeStep::from));
@@ -134,11 +136,12 @@ fn change_root(change: RootChange) -> RootfsStep {
     }
 }
 
-/// Where a child cannot be born in its cgroup it moves in, first of all, and says so: hooks outside may look at its
-/// cgroup, or change it.
-fn entering(entrance: Option<&Entrance>) -> Vec<RuntimeStep> {
-    let Some(step) = entrance.and_then(Entrance::step) else { return Vec::new() };
-    vec![step.into(), ProcessStep::Checkpoint(LIMITED).into()]
+/// Where a child cannot be born in its cgroup it moves in, first of all, and says so to those who may look at its cgroup from
+/// outside, or change it.
+fn entering(request: &Request<'_>) -> Vec<RuntimeStep> {
+    let Some(step) = request.entrance.and_then(Entrance::step) else { return Vec::new() };
+    let limited = request.visited.then_some(ProcessStep::Checkpoint(LIMITED));
+    std::iter::once(step.into()).chain(limited.map(RuntimeStep::from)).collect()
 }
 
 /// The steps of a process that joins a running container. [`namespaces::isolate`] has put it inside.
