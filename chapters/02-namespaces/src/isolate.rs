@@ -7,17 +7,8 @@ use crate::kind::NamespaceKind;
 use crate::plan::Plan;
 use crate::step::NamespaceStep;
 
-/// The checkpoint at which a child's namespaces exist and wait for what only its parent can do.
-pub const NAMESPACES: &str = "namespaces";
-
-/// A child in its namespaces, waiting at the checkpoint [`NAMESPACES`].
-///
-/// The parent now does what it alone can, from outside: network interfaces, cgroups. Then [`Spawned::go`].
-#[derive(Debug)]
-pub struct Isolated {
-    /// The child.
-    pub child: Spawned,
-}
+/// The checkpoint at which a child waits for its id maps.
+const UNMAPPED: &str = "unmapped";
 
 /// Why a child could not be isolated.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +21,14 @@ pub enum IsolateError {
     Child(#[from] process::ChildError),
 }
 
-/// Spawns a child in the namespaces of `plan`, gives its user namespace `maps`, and stops it before `rest`.
+/// Spawns a child in the namespaces of `plan`, gives its user namespace `maps`, and lets it go on with `rest`.
 ///
 /// The id maps can only be written from outside: a process inside a user namespace without maps is nobody and
-/// may do nothing. So the child waits, its parent writes, and only then does the child become root inside.
+/// may do nothing. So the child waits, its parent writes, and only then does the child become root inside. Who has more to do from
+/// outside (network interfaces, a look around) begins `rest` with a checkpoint; who has not, waits for nothing.
 ///
 /// # Errors
-/// What fails in the parent or, by its step, in the child. Then there is no child any more.
+/// What fails in the parent or, by its step, in the child before it has its maps. Then there is no child any more.
 ///
 /// # References
 /// clone3(2), setns(2), user_namespaces(7)
@@ -46,7 +38,7 @@ pub fn isolate<S>(
     cgroup: Option<std::os::fd::BorrowedFd<'_>>,
     maps: Option<&IdMaps>,
     rest: Vec<S>,
-) -> Result<Isolated, IsolateError>
+) -> Result<Spawned, IsolateError>
 where
     S: Step + From<NamespaceStep> + From<ProcessStep>,
 {
@@ -55,26 +47,25 @@ where
     if plan.needs_fork() {
         steps.push(ProcessStep::Fork.into());
     }
-    steps.push(ProcessStep::Checkpoint(NAMESPACES).into());
-    if plan.create.contains(&NamespaceKind::User) {
-        steps.push(NamespaceStep::BecomeRoot.into());
+    let maps = maps.filter(|_| plan.create.contains(&NamespaceKind::User));
+    if maps.is_some() {
+        steps.extend([ProcessStep::Checkpoint(UNMAPPED).into(), NamespaceStep::BecomeRoot.into()]);
     }
     steps.extend(rest);
 
     let mut child = spawn(&CloneArgs { namespaces: plan.clone_flags(), cgroup }, &steps)?;
+    let Some(maps) = maps else { return Ok(child) };
     match child.next_event()? {
         Event::Reached(..) => {}
         Event::Failed(error) => return Err(error.into()),
         Event::Execed => return Err(CallError::refused("run", "init", "it skipped its first checkpoint").into()),
     }
-    if let Some(maps) = maps.filter(|_| plan.create.contains(&NamespaceKind::User))
-        && let Err(error) = maps.write(child.pid())
-    {
+    if let Err(error) = maps.write(child.pid()).and_then(|()| child.go()) {
         // Nobody else knows of the child yet: it must not outlive the error.
         child.discard();
         return Err(error.into());
     }
-    Ok(Isolated { child })
+    Ok(child)
 }
 
 /// The steps that a child of this chapter alone can take.

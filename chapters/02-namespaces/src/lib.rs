@@ -34,7 +34,7 @@ pub mod view;
 pub use clock::{ClockOffset, ClockOffsets};
 pub use fd::{NamespaceFd, within};
 pub use idmap::{IdMap, IdMaps};
-pub use isolate::{IsolateError, Isolated, IsolatedStep, NAMESPACES, isolate};
+pub use isolate::{IsolateError, IsolatedStep, isolate};
 pub use kept::{Kept, KeptNamespaces};
 pub use kind::NamespaceKind;
 pub use plan::{Join, Plan, RULES};

@@ -41,8 +41,7 @@ fn run(kept: &KeptNamespaces, arguments: Run) -> anyhow::Result<u8> {
     // A short command could be over before it was looked at: it looks around itself, and waits.
     rest.extend([NamespaceStep::Look.into(), ProcessStep::Exec(program).into()]);
 
-    let mut child = isolate(&plan, None, Some(&maps(arguments.ids)), rest)?.child;
-    child.go()?;
+    let mut child = isolate(&plan, None, Some(&maps(arguments.ids)), rest)?;
     match child.next_event()? {
         Event::Reached(seen, _) => {
             let (ours, theirs) = (View::own()?, seen.parse()?);
@@ -137,8 +136,8 @@ fn keep(kept: &KeptNamespaces, name: &str, kinds: &[NamespaceKind], names: &Name
     let plan = Plan::create(kinds.iter().copied());
     let mut steps = names_and_clocks(&plan, names);
     steps.push(ProcessStep::Checkpoint(COMPLETE).into());
-    let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?.child;
-    let complete = child.go().and_then(|()| child.next_event());
+    let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?;
+    let complete = child.next_event();
     let done = kept.keep(name, child.pid(), kinds);
     child.discard();
     if let Event::Failed(error) = complete? {

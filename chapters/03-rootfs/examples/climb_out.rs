@@ -104,8 +104,8 @@ fn attempt(way: Way, root: &Path, secret: &Path) -> anyhow::Result<String> {
         create.push(NamespaceKind::User);
     }
     let plan = Plan { create, join: Vec::new() };
-    let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?.child;
-    let event = child.go().and_then(|()| child.next_event());
+    let mut child = isolate(&plan, None, Some(&IdMaps::only_root()), steps)?;
+    let event = child.next_event();
     child.discard();
     match event? {
         Event::Reached(outcome, _) => Ok(outcome),

@@ -95,8 +95,8 @@ fn attempt(home: &Path, cut: Cut) -> anyhow::Result<String> {
     }
     let steps: Vec<Attempt> =
         vec![RootfsStep::Isolate(MountPropagationFlags::PRIVATE).into(), Attempt::Machine(home.to_owned(), cut)];
-    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?.child;
-    let event = child.go().and_then(|()| child.next_event());
+    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?;
+    let event = child.next_event();
     child.discard();
     match event? {
         Event::Reached(outcome, _) => Ok(outcome),

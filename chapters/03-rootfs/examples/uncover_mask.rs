@@ -109,8 +109,8 @@ fn attempt(home: &Path, hide: Attempt, attacker: Attacker) -> anyhow::Result<Str
         hide,
         Attempt::Uncover(attacker),
     ];
-    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?.child;
-    let event = child.go().and_then(|()| child.next_event());
+    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?;
+    let event = child.next_event();
     child.discard();
     match event? {
         Event::Reached(outcome, _) => Ok(outcome),

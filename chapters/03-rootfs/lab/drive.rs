@@ -25,8 +25,7 @@ fn main() -> anyhow::Result<()> {
     steps.push(ProcessStep::Exec(program).into());
     let kinds =
         NamespaceKind::ALL.into_iter().filter(|kind| !matches!(kind, NamespaceKind::User | NamespaceKind::Time));
-    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?.child;
-    child.go()?;
+    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), steps)?;
     child.run_to_exec()?;
     std::process::exit(i32::from(child.pidfd().wait()?.code()))
 }

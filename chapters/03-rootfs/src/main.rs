@@ -77,17 +77,16 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
         environment: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
     };
     let maps = IdMaps::only_root();
-    let mut isolated = isolate(&plan, None, Some(&maps), steps(&root, mounts, program))?;
-    isolated.child.go()?;
-    match isolated.child.next_event()? {
-        Event::Reached(..) if arguments.show => demo::side_by_side(isolated.child.pid())?,
+    let mut child = isolate(&plan, None, Some(&maps), steps(&root, mounts, program))?;
+    match child.next_event()? {
+        Event::Reached(..) if arguments.show => demo::side_by_side(child.pid())?,
         Event::Reached(..) => {}
         Event::Failed(error) => return Err(error.into()),
         Event::Execed => anyhow::bail!("init skipped its checkpoint {COMPLETE:?}"),
     }
-    isolated.child.go()?;
-    isolated.child.run_to_exec()?;
-    Ok(reaper::supervise(isolated.child.pidfd(), isolated.child.pid(), &signals)?.code())
+    child.go()?;
+    child.run_to_exec()?;
+    Ok(reaper::supervise(child.pidfd(), child.pid(), &signals)?.code())
 }
 
 /// A root, from the mount namespace's first moment to the program's.

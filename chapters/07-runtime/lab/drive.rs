@@ -27,8 +27,7 @@ fn main() -> anyhow::Result<()> {
         "namespaces" => (plan::namespaces(&spec)?, vec![program()]),
         _ => (Plan::default(), plan::exec_steps(&spec, process, "lab", None, Streams::Descriptors([0, 1, 2]), 0)?),
     };
-    let mut child = isolate(&namespaces, None, Some(&id_maps::of(&spec)), steps)?.child;
-    child.go()?;
+    let mut child = isolate(&namespaces, None, Some(&id_maps::of(&spec)), steps)?;
     child.run_to_exec()?;
     std::process::exit(i32::from(child.pidfd().wait()?.code()))
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use cgroups::{Cgroup, Entrance};
-use namespaces::{NamespaceKind, NamespaceStep, isolate};
+use namespaces::{NamespaceKind, NamespaceStep, Plan, isolate};
 use oci_spec::runtime::{Hook, Spec};
 use process::pty::Size;
 use process::{CallError, During as _, Event, Pid, PidFd, ProcessStep, Spawned, Step};
@@ -159,8 +159,8 @@ where
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().clone());
     let entrance = cgroup.as_ref().map(Cgroup::entrance).transpose()?;
     let prepared = Prepared::of(spec, bundle)?.with(spec, bundle, std::mem::take(&mut request.mounts))?;
-    let early_hooks = early_hooks(spec);
-    let visited = request.on_namespaces.is_some() || !early_hooks.is_empty();
+    let plan = plan::namespaces(spec)?;
+    let visited = is_visited(request, &plan);
     let steps = planner(&Request {
         id,
         spec,
@@ -176,29 +176,15 @@ where
         state: record.state.clone(),
     })?;
 
-    let plan = plan::namespaces(spec)?;
     let maps = plan::has_own(spec, NamespaceKind::User).then(|| id_maps::of(spec));
     let isolated = isolate(&plan, entrance.as_ref().and_then(Entrance::birth), maps.as_ref(), steps)?;
     // From here on the child exists, and must not outlive an error.
-    let mut guard = Guard(Some(isolated.child));
+    let mut guard = Guard(Some(isolated));
     let child = guard.child()?;
-    if visited && entrance.as_ref().is_some_and(|entrance| entrance.step().is_some()) {
-        child.go()?;
-        await_limits(child)?;
+    match visited {
+        true => visit(request, child, &mut record, &mut cgroup)?,
+        false => remember(request.state, child, &mut record)?,
     }
-    if request.options.cgroup_manager == CgroupManager::Systemd {
-        let scope = cgroup.insert(cgroup::scope_around(spec, id, child.pid())?);
-        record.cgroup = Some(scope.path().clone());
-    }
-    record.state.pid = Some(child.pid());
-    record.start_time = Some(child.pid().start_time()?);
-    request.state.write(&record)?;
-    if let Some(on_namespaces) = &mut request.on_namespaces {
-        on_namespaces(child.pid()).map_err(Error::Caller)?;
-    }
-    hooks::run(&early_hooks, &record.state)?;
-    child.go()?;
-
     let console = run_to_created(child)?;
     record.state.status = Status::Created;
     record.creator = None;
@@ -207,6 +193,40 @@ where
     let child = guard.release()?;
     let handle = Handle { state: request.state.clone(), record, spec: spec.clone(), cgroup };
     Ok(Created { pid: child.pid(), console, child, handle })
+}
+
+/// Whether somebody works on the container from outside before its root is set up, so that init has to wait. One that forks
+/// waits as well: it is known by its pid only afterwards.
+fn is_visited(request: &Create<'_>, plan: &Plan) -> bool {
+    let by_systemd = request.options.cgroup_manager == CgroupManager::Systemd;
+    by_systemd || request.on_namespaces.is_some() || plan.needs_fork() || !early_hooks(request.spec).is_empty()
+}
+
+/// What is done from outside while init waits: systemd's scope, the caller's part, hooks.
+fn visit(
+    request: &mut Create<'_>,
+    child: &mut Spawned,
+    record: &mut Record,
+    cgroup: &mut Option<Cgroup>,
+) -> Result<(), Error> {
+    await_limits(child)?;
+    if request.options.cgroup_manager == CgroupManager::Systemd {
+        let scope = cgroup.insert(cgroup::scope_around(request.spec, request.id, child.pid())?);
+        record.cgroup = Some(scope.path().clone());
+    }
+    remember(request.state, child, record)?;
+    if let Some(on_namespaces) = &mut request.on_namespaces {
+        on_namespaces(child.pid()).map_err(Error::Caller)?;
+    }
+    hooks::run(&early_hooks(request.spec), &record.state)?;
+    Ok(child.go()?)
+}
+
+/// Writes down which process init is.
+fn remember(state: &StateDir, init: &Spawned, record: &mut Record) -> Result<(), Error> {
+    record.state.pid = Some(init.pid());
+    record.start_time = Some(init.pid().start_time()?);
+    state.write(record)
 }
 
 /// Writes down, first of all, what is about to be made: were we killed now, `delete` would know what to look for.
@@ -302,7 +322,7 @@ impl Drop for Guard {
     }
 }
 
-/// Waits until init has moved into its cgroup.
+/// Waits until init is in its namespaces and its cgroup.
 fn await_limits(child: &mut Spawned) -> Result<(), Error> {
     match child.next_event()? {
         Event::Reached(name, _) if name == plan::LIMITED => Ok(()),

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use cgroups::{Cgroup, Entrance};
-use namespaces::{IsolateError, Plan, isolate};
+use namespaces::{Plan, isolate};
 use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use privileges::step::LISTENER;
@@ -17,6 +17,9 @@ use crate::pause;
 use crate::plan;
 use crate::state::{Record, State, StateDir, Status};
 use crate::step::RuntimeStep;
+
+/// The checkpoint at which a process is in the container's namespaces.
+const ENTERED: &str = "entered";
 
 /// A process to run inside.
 pub struct Exec<'a> {
@@ -73,13 +76,13 @@ pub fn exec(request: Exec<'_>) -> Result<Started, Error> {
         return Err(Error::Status { operation: "exec in", id, status });
     }
     let birth = entrance.as_ref().and_then(Entrance::birth);
-    let mut child = match (isolate(&namespaces, birth, None, steps.clone()), &cgroup) {
+    let mut child = match (enter(&namespaces, birth, steps.clone()), &cgroup) {
         // A container at its limit of processes refuses the birth, and it is then that somebody wants to look inside.
         // Whoever is moved in is never refused; it only takes longer.
         (Err(error), Some(cgroup)) if birth.is_some() && is_full(&error) => {
-            move_in(isolate(&namespaces, None, None, steps)?.child, cgroup)?
+            move_in(enter(&namespaces, None, steps)?, cgroup)?
         }
-        (isolated, _) => isolated?.child,
+        (entered, _) => entered?,
     };
     child.go()?;
     match run_to_exec(&mut child, &spec, &still) {
@@ -124,9 +127,19 @@ fn run_to_exec(child: &mut Spawned, spec: &Spec, state: &State) -> Result<Option
     }
 }
 
-fn is_full(error: &IsolateError) -> bool {
-    let (IsolateError::Parent(error) | IsolateError::Child(ChildError { error, .. })) = error;
-    error.errno() == Errno::EAGAIN
+/// A child in the container's namespaces, that waits there: it may have forked on the way, or not been allowed to.
+fn enter(namespaces: &Plan, birth: Option<BorrowedFd<'_>>, steps: Vec<RuntimeStep>) -> Result<Spawned, Error> {
+    let all = std::iter::once(ProcessStep::Checkpoint(ENTERED).into()).chain(steps).collect();
+    let mut child = isolate(namespaces, birth, None, all)?;
+    match child.next_event()? {
+        Event::Reached(..) => Ok(child),
+        Event::Failed(error) => Err(error.into()),
+        Event::Execed => Err(CallError::refused("run", "exec", "it skipped its first checkpoint").into()),
+    }
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Call(error) | Error::Init(ChildError { error, .. }) if error.errno() == Errno::EAGAIN)
 }
 
 fn move_in(child: Spawned, cgroup: &Cgroup) -> Result<Spawned, Error> {

@@ -23,7 +23,7 @@ use crate::{confinement, id_maps, mounts, scheduling};
 
 /// The checkpoint at which a container is complete and waits to be started.
 pub const CREATED: &str = "created";
-/// The checkpoint at which a container's first process is in its cgroup.
+/// The checkpoint at which a container's first process is in its namespaces and its cgroup, and somebody outside has work to do.
 pub const LIMITED: &str = "limited";
 
 /// Where a container's root comes from.
@@ -64,7 +64,7 @@ pub struct Request<'a> {
     pub prepared: &'a Prepared,
     /// How init comes into its cgroup; none if the container has none.
     pub entrance: Option<&'a Entrance>,
-    /// Whether somebody works on the container from outside before its root is set up: hooks, or the caller.
+    /// Whether somebody works on the container from outside before its root is set up: hooks, the caller, systemd.
     pub visited: bool,
     /// Standard streams.
     pub streams: Streams,
@@ -136,12 +136,12 @@ fn change_root(change: RootChange) -> RootfsStep {
     }
 }
 
-/// Where a child cannot be born in its cgroup it moves in, first of all, and says so to those who may look at its cgroup from
-/// outside, or change it.
+/// Where a child cannot be born in its cgroup it moves in, first of all. Then it waits, if there are those who may look at its
+/// cgroup from outside, or change it.
 fn entering(request: &Request<'_>) -> Vec<RuntimeStep> {
-    let Some(step) = request.entrance.and_then(Entrance::step) else { return Vec::new() };
-    let limited = request.visited.then_some(ProcessStep::Checkpoint(LIMITED));
-    std::iter::once(step.into()).chain(limited.map(RuntimeStep::from)).collect()
+    let moved = request.entrance.and_then(Entrance::step).map(RuntimeStep::from);
+    let limited = request.visited.then_some(ProcessStep::Checkpoint(LIMITED).into());
+    moved.into_iter().chain(limited).collect()
 }
 
 /// The steps of a process that joins a running container. [`namespaces::isolate`] has put it inside.

@@ -177,8 +177,7 @@ fn run(request: &Restore<'_>, root: &Path, arguments: Vec<OsString>) -> Result<(
     let program = Program { arguments, environment: environment.collect() };
     steps.push(ProcessStep::Exec(program).into());
     let plan = Plan { create: vec![NamespaceKind::Mount], join: Vec::new() };
-    let mut child = isolate(&plan, None, None, steps)?.child;
-    child.go()?;
+    let mut child = isolate(&plan, None, None, steps)?;
     match child.next_event()? {
         Event::Execed => {}
         Event::Failed(error) if error.step.starts_with("execve") => {
@@ -202,8 +201,7 @@ fn run(request: &Restore<'_>, root: &Path, arguments: Vec<OsString>) -> Result<(
 fn make_root_read_only(pid: Pid) -> Result<(), Error> {
     let plan = Plan { create: Vec::new(), join: vec![Join::Process(PidFd::open(pid)?, vec![NamespaceKind::Mount])] };
     let steps: Vec<RuntimeStep> = vec![RootfsStep::ReadOnlyRoot.into(), ProcessStep::Checkpoint(READ_ONLY).into()];
-    let mut child = isolate(&plan, None, None, steps)?.child;
-    child.go()?;
+    let mut child = isolate(&plan, None, None, steps)?;
     match child.next_event()? {
         Event::Reached(..) => {
             child.discard();

@@ -206,7 +206,9 @@ mod tests {
     #[test]
     fn any_version_one_is_accepted() {
         for version in ["1.0.0", "1.2.1", "1.99.0-rc.1"] {
-            let json = format!(r#"{{"ociVersion":"{version}","process":{{"args":["sh"],"cwd":"/"}}}}"#);
+            let json = format!(
+                r#"{{"ociVersion":"{version}","process":{{"user":{{"uid":0,"gid":0}},"args":["sh"],"cwd":"/"}}}}"#
+            );
             assert_eq!(checked(&json), Ok(()));
         }
     }
@@ -221,20 +223,27 @@ mod tests {
 
     #[test]
     fn an_unsupported_field_is_named() {
-        let json = r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},
+        let json = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"args":["sh"],"cwd":"/"},
             "linux":{"intelRdt":{"closID":"guaranteed"}}}"#;
         assert_eq!(checked(json).unwrap_err(), "config.json: linux.intelRdt: not supported");
     }
 
     #[test]
     fn an_empty_unsupported_field_asks_for_nothing() {
-        let json = r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},
+        let json = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"args":["sh"],"cwd":"/"},
             "linux":{"intelRdt":{}, "memoryPolicy":null}}"#;
         assert_eq!(checked(json), Ok(()));
     }
 
     #[test]
     fn a_relative_working_directory_is_refused() {
-        assert!(checked(r#"{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"x"}}"#).is_err());
+        let json = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"args":["sh"],"cwd":"x"}}"#;
+        assert_eq!(checked(json).unwrap_err(), "config.json: process.cwd: not an absolute path");
+    }
+
+    #[test]
+    fn a_field_of_a_wrong_type_is_named_with_its_place() {
+        let error = checked("{\"ociVersion\":\"1.0.0\",\n\"hostname\":7}").unwrap_err();
+        assert!(error.contains("line 2 column 12"), "{error}");
     }
 }

@@ -100,8 +100,7 @@ pub(crate) fn outcome(place: &Place, steps: impl IntoIterator<Item = Attempt>) -
         RootfsStep::AttachRoot(place.root()).into(),
     ];
     all.extend(steps);
-    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), all).unwrap().child;
-    child.go().unwrap();
+    let mut child = isolate(&Plan::create(kinds), None, Some(&IdMaps::only_root()), all).unwrap();
     match child.next_event().unwrap() {
         Event::Reached(outcome, _) => {
             child.pidfd().signal(Signal::SIGKILL).unwrap();
