@@ -183,7 +183,7 @@ where
     let child = guard.child()?;
     match visited {
         true => visit(request, child, &mut record, &mut cgroup)?,
-        false => remember(request.state, child, &mut record)?,
+        false => remember(request, child, &mut record)?,
     }
     let console = run_to_created(child)?;
     record.state.status = Status::Created;
@@ -214,7 +214,7 @@ fn visit(
         let scope = cgroup.insert(cgroup::scope_around(request.spec, request.id, child.pid())?);
         record.cgroup = Some(scope.path().clone());
     }
-    remember(request.state, child, record)?;
+    remember(request, child, record)?;
     if let Some(on_namespaces) = &mut request.on_namespaces {
         on_namespaces(child.pid()).map_err(Error::Caller)?;
     }
@@ -222,11 +222,14 @@ fn visit(
     Ok(child.go()?)
 }
 
-/// Writes down which process init is.
-fn remember(state: &StateDir, init: &Spawned, record: &mut Record) -> Result<(), Error> {
+/// Writes down which process init is, and what it was made from: hooks and later calls ask for both. As a rule init is at work
+/// meanwhile.
+fn remember(request: &Create<'_>, init: &Spawned, record: &mut Record) -> Result<(), Error> {
+    record.init = file_of("/proc/self/exe");
     record.state.pid = Some(init.pid());
     record.start_time = Some(init.pid().start_time()?);
-    state.write(record)
+    request.state.write(record)?;
+    request.state.write_spec(request.id, request.spec)
 }
 
 /// Writes down, first of all, what is about to be made: were we killed now, `delete` would know what to look for.
@@ -237,7 +240,6 @@ fn announce(request: &Create<'_>) -> Result<Record, Error> {
         record.cgroup = Some(cgroup_path(request.spec, request.id)?);
     }
     request.state.write(&record)?;
-    request.state.write_spec(request.id, request.spec)?;
     Ok(record)
 }
 
@@ -353,7 +355,6 @@ fn run_to_created(child: &mut Spawned) -> Result<Option<OwnedFd>, Error> {
 
 fn new_record(request: &Create<'_>) -> Record {
     Record {
-        init: file_of("/proc/self/exe"),
         rootfs: match &request.root {
             RootSource::Directory(path) => Some(path.clone()),
             RootSource::Overlay(_) | RootSource::Mounted(_) => None,
