@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 pub use oci_spec::runtime::Spec;
 use process::During as _;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -22,6 +22,7 @@ struct Outline {
     solaris: Value,
     zos: Value,
     freebsd: Value,
+    #[serde(deserialize_with = "null_is_none")]
     linux: LinuxOutline,
 }
 
@@ -33,6 +34,11 @@ struct LinuxOutline {
     net_devices: Value,
     personality: Value,
     devices: Value,
+}
+
+/// Some write `null` for a part that they do not use.
+fn null_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LinuxOutline, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Outline {
@@ -233,6 +239,10 @@ mod tests {
         let json = r#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"args":["sh"],"cwd":"/"},
             "linux":{"intelRdt":{}, "memoryPolicy":null}}"#;
         assert_eq!(checked(json), Ok(()));
+        assert_eq!(
+            checked(r#"{"ociVersion":"1.0.0","linux":null,"windows":null,"process":null,"hooks":null}"#),
+            Ok(())
+        );
     }
 
     #[test]
