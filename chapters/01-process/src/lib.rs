@@ -12,7 +12,7 @@
 //! # Reading order
 //! [`spawn`](crate::spawn()) (the spine), [`step`], with `descriptors`, [`scheduling`] and [`program`]; [`channel`], [`pid`], [`signals`],
 //! [`reaper`] and its other form, the tiny [`init`], which share `passed_on`; [`pty`]. Then what all chapters use:
-//! [`error`], [`narrate`] and [`explain`], [`state`], [`kernel_file`], and for tests [`needs`].
+//! [`error`], [`narrate`] and [`explain`], [`state`] and [`journal`], [`kernel_file`], and for tests [`needs`].
 
 pub mod channel;
 mod descriptors;

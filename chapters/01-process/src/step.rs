@@ -59,6 +59,9 @@ pub enum ProcessStep {
     },
     /// Default actions for all signals, none blocked. Rust programs ignore SIGPIPE; their children must not.
     ResetSignals,
+    /// The same, and what an init passes on held back, until it asks what has come. A first process does not hear what it has no
+    /// handler for, and a signal in its first instant would be lost.
+    HoldSignals,
     /// Die when the parent dies.
     DieWithParent(Signal),
     /// A resource limit, soft and hard.
@@ -111,6 +114,7 @@ impl Step for ProcessStep {
             Self::Stdio(_) => "dup2",
             Self::Terminal { .. } => "openpt",
             Self::ResetSignals => "sigaction",
+            Self::HoldSignals => "sigprocmask",
             Self::DieWithParent(_) => "prctl",
             Self::Limit(..) => "setrlimit",
             Self::OomScore(_) => "oom_score_adj",
@@ -141,6 +145,12 @@ impl Step for ProcessStep {
             Self::ResetSignals => {
                 sys::reset_signals();
                 Ok(())
+            }
+            Self::HoldSignals => {
+                sys::reset_signals();
+                sys::signal_set(Signal::passed_on().map(Signal::number))
+                    .thread_block()
+                    .during("sigprocmask", "SIG_BLOCK")
             }
             Self::DieWithParent(signal) => die_with_parent(*signal, channel),
             Self::Limit(resource, soft, hard) => limit(*resource, *soft, *hard),

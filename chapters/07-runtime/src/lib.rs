@@ -14,7 +14,7 @@
 //! - [`options`]: what hosts ask for by flags;
 //! - `cgroup`: where a container is counted and limited; `cgroup_mount`: what it sees of that; [`prepared`]: mounts that only the parent can make;
 //! - [`console`]: the terminal on our side; `agent`: whoever answers calls that a filter asks about;
-//! - [`state`]: what is known between two calls; [`Handle`]: what whoever made a container knows without looking; [`hooks`]: other people's programs at points of a life.
+//! - [`state`]: what is known between two calls; `handle`: what whoever made a container knows without looking; [`hooks`]: other people's programs at points of a life.
 //!
 //! # References
 //! The OCI runtime specification: config.md, config-linux.md, runtime.md, runtime-linux.md

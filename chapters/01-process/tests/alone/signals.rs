@@ -1,7 +1,9 @@
 //! Signals on their way to a child: none is lost, none is renamed.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use nix::sys::signal::SigSet;
-use process::{Event, ExitStatus, PidFd, ProcessStep, Signal, reaper, signals};
+use process::{Event, ExitStatus, PidFd, ProcessStep, Program, Signal, reaper, signals};
 
 use crate::Tests;
 use crate::scene::{Act, child, output, shell};
@@ -9,6 +11,7 @@ use crate::scene::{Act, child, output, shell};
 pub const TESTS: Tests = crate::tests! {
     a_signal_between_clone_and_exec_is_not_lost
     a_signal_before_the_child_exists_is_not_lost
+    a_signal_before_an_init_listens_is_passed_on
     a_real_time_signal_is_passed_on_and_reported_as_itself
     every_signal_that_ends_a_process_is_reported_as_itself
     orphans_are_reaped_on_the_way_and_the_programs_status_is_its_own
@@ -39,6 +42,28 @@ fn a_signal_between_clone_and_exec_is_not_lost() {
     child.go().unwrap();
     let status = reaper::supervise(child.pidfd(), child.pid(), &signals).unwrap();
     assert_eq!(status, ExitStatus::Signaled(Signal::SIGTERM));
+}
+
+fn a_signal_before_an_init_listens_is_passed_on() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), process::init::INIT).unwrap();
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let file = file.into_temp_path();
+    let script = ["sh", "-c", "while :; do sleep 1; done"];
+    let arguments = [file.as_os_str().to_owned()].into_iter().chain(script.map(Into::into)).collect();
+    let program = Program { arguments, environment: vec!["PATH=/usr/bin:/bin".into()] };
+    let steps: Vec<Act> = vec![
+        ProcessStep::HoldSignals.into(),
+        ProcessStep::Checkpoint("held").into(),
+        ProcessStep::Exec(program).into(),
+    ];
+    let mut child = child(&steps);
+    assert!(matches!(child.next_event().unwrap(), Event::Reached(..)));
+    child.pidfd().signal(Signal::SIGTERM).unwrap();
+    child.go().unwrap();
+    child.run_to_exec().unwrap();
+    // It was the program that the signal ended; the init itself has no action for it.
+    assert_eq!(child.pidfd().wait().unwrap(), ExitStatus::Exited(128 + 15));
 }
 
 fn a_signal_before_the_child_exists_is_not_lost() {

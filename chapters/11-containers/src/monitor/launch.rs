@@ -10,8 +10,9 @@ use cgroups::Controller;
 use jiff::Timestamp;
 use layers::Stacking;
 use layers::fuse::Keeper;
-use process::{During as _, Pid, PidFd, pty};
-use runtime::{Checked, Create, CreateOptions, Spec, Stdio};
+use process::{During as _, Pid, PidFd, ProcessStep, pty};
+use runtime::plan::{self, Request};
+use runtime::{Checked, Create, CreateOptions, RuntimeStep, Spec, Stdio};
 
 use super::exchange::{Exchange, Service, Streams};
 use super::journal::Journal;
@@ -66,8 +67,7 @@ pub(super) fn launch(
     let mut mounts = engine.lend_volumes(container)?;
     let _until_it_is_made = engine.mount_parts(container.id(), &mut mounts)?;
     let places = container.record().options.sharing.places(engine)?;
-    let spec = plan(engine, container, &mounts, places)?;
-    let spec = Checked::made(spec).map_err(|error| because(error, container))?;
+    let spec = Checked::made(plan(engine, container, &mounts, places)?).map_err(|error| because(error, container))?;
     write_spec(container, &spec)?;
     engine.note_cgroup(container)?;
     if container.record().stacking == Stacking::Overlay {
@@ -83,7 +83,7 @@ pub(super) fn launch(
     let mut wiring = Wiring::new(switchboard.clone());
     let mut on_namespaces = |pid: Pid| wire(engine, container, pid, &mut wiring).map_err(Into::into);
     let (root, keeper) = Stack::of(container, engine.snapshots()).source()?;
-    let mut created = runtime::create(Create {
+    let request = Create {
         id: container.id().as_str(),
         spec: &spec,
         bundle: &container.directory(),
@@ -93,8 +93,9 @@ pub(super) fn launch(
         mounts: places.joined_mounts()?,
         on_namespaces: Some(&mut on_namespaces),
         options: CreateOptions::default(),
-    })
-    .map_err(|error| because(error, container))?;
+    };
+    let created = runtime::create_planned(request, |request| planned(request, container.record().options.init));
+    let mut created = created.map_err(|error| because(error, container))?;
     streams.take_terminal(created.console.take(), container)?;
     let mut services: Vec<Box<dyn Service>> = Vec::new();
     services.extend(wiring.names.take().map(|names| Box::new(names) as Box<dyn Service>));
@@ -131,6 +132,17 @@ fn journal(container: &Container) -> Result<Option<Journal>> {
 }
 
 /// The container's spec, with its user looked up in its own files as they are now.
+/// What the first process does before it is the program. An init passes on what it was sent: nothing that comes before it asks
+/// shall be lost.
+fn planned(request: &Request<'_>, init: bool) -> std::result::Result<Vec<RuntimeStep>, runtime::Error> {
+    let mut steps = plan::init_steps(request)?;
+    let deaf = RuntimeStep::from(ProcessStep::ResetSignals);
+    for step in steps.iter_mut().filter(|step| init && **step == deaf) {
+        *step = ProcessStep::HoldSignals.into();
+    }
+    Ok(steps)
+}
+
 fn plan(engine: &Engine, container: &Container, mounts: &[MountPoint], places: Places) -> Result<Spec> {
     let record = container.record();
     let stack = Stack::of(container, engine.snapshots());

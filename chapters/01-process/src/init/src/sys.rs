@@ -28,6 +28,7 @@ unsafe extern "C" {
 }
 
 const SIG_BLOCK: c_int = 0;
+const SIG_UNBLOCK: c_int = 1;
 const SIG_SETMASK: c_int = 2;
 const SIGPIPE: c_int = 13;
 const SIG_DFL: usize = 0;
@@ -89,6 +90,8 @@ pub(crate) fn start(arguments: &[CString], held: &Held) -> Result<i32> {
                 tcsetpgrp(0, std::process::id() as c_int);
                 signal(SIGPIPE, SIG_DFL);
                 sigprocmask(SIG_SETMASK, &raw const held.before, std::ptr::null_mut());
+                // Whoever started us may have held them back for us.
+                sigprocmask(SIG_UNBLOCK, &raw const held.set, std::ptr::null_mut());
                 execvp(pointers[0], pointers.as_ptr());
             }
             let error = Error::last_os_error();
