@@ -5,7 +5,7 @@
 //! ```text
 //!   child                                   parent
 //!     | -- Told { chapter, call, ... } ------> |   narration, emitted by the parent
-//!     | -- Reached { checkpoint } (+ fd) ----> |   "namespaces exist", "here is the terminal"
+//!     | -- Reached { checkpoint } (+ fd) ----> |   "I have no ids yet", "here is the terminal"
 //!     | <------------------------------ Go --- |   after the parent did its part
 //!     | -- Forked (+ pidfd) -----------------> |   "from now on this other process is your child"
 //!     | -- Ready ----------------------------> |   the last word before execve, or before a filter that could forbid words

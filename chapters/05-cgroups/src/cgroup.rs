@@ -46,6 +46,7 @@ impl Hierarchy {
         limits.check(tree.version())?;
         let cgroup = Cgroup { tree: Arc::clone(tree), path: path.clone() };
 
+        // As a rule there is none, and then looking is much cheaper than trying.
         if !cgroup.directories().is_empty() && !cgroup.remove_if_empty() {
             let members = cgroup.processes()?;
             if let Some(first) = members.first() {

@@ -1,7 +1,7 @@
 //! The trees of v1: one for each controller, and a process has a place in each of them.
 //!
-//! Nothing keeps the places alike but the program that writes them. A child cannot be born in a v1 cgroup: the
-//! parent moves it there while it waits, before it executes anything.
+//! Nothing keeps the places alike but the program that writes them. A child cannot be born in a v1 cgroup: it
+//! moves there itself, before it does anything else.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
